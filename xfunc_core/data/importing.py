@@ -1,0 +1,149 @@
+"""Bring a file into the data home as a dataset, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xfunc_core.data.dataset import Dataset, DatasetWriter
+from xfunc_core.data.frame import Frame, Rejected
+from xfunc_core.data.matpes import read_matpes
+from xfunc_core.errors import DataError
+from xfunc_core.quantities import Functional, count_text
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+Reader = Callable[[Path, Functional | None], Iterator[Frame | Rejected]]
+READERS: dict[str, Reader] = {"matpes": read_matpes}
+"""Every format xfunc reads: add a function here and pages, CLI and tests know it."""
+
+
+@dataclass
+class ImportReport:
+    """What became of every document of a file.
+
+    Attributes:
+        n_documents: documents read.
+        n_kept: frames kept.
+        dropped: documents left out, each ``{"document", "frame_id", "reason"}``.
+        masked: labels kept as missing, each ``{"frame_id", "reason"}``.
+    """
+
+    n_documents: int = 0
+    n_kept: int = 0
+    dropped: list[dict[str, object]] = field(default_factory=list)
+    masked: list[dict[str, object]] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """The report for a reader: one sentence on what was kept, one a reason."""
+        lines = [f"{count_text(self.n_kept)} of {count_text(self.n_documents)} documents were kept."]
+        for what, entries in (("left out", self.dropped), ("kept with a missing label", self.masked)):
+            for reason, count in Counter(str(e["reason"]) for e in entries).most_common():
+                example = next(e["frame_id"] for e in entries if e["reason"] == reason) or "without id"
+                lines.append(f"{count_text(count)} {what}: {reason} (for example {example}).")
+        return lines
+
+
+def import_file(
+    path: Path,
+    root: Path,
+    *,
+    name: str,
+    title: str = "",
+    format: str = "matpes",
+    functional: Functional | None = None,
+    replace: bool = False,
+    progress: Callable[[int], None] | None = None,
+    **described: str,
+) -> tuple[Dataset, ImportReport]:
+    """Import ``path`` as the dataset ``name`` under ``root``.
+
+    Args:
+        progress: called with the number of documents read so far, every 1,000 documents.
+        described: energy_scale, licence and citation for the dataset's description.
+
+    Raises:
+        DataError: the file, its content or the name cannot be used, or the disk is full; then
+            nothing is left behind.
+    """
+    if not _NAME.fullmatch(name):
+        raise DataError(f"{name[:70]!r} is no dataset name: use lower-case letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit.")
+    if not replace and (root / name).exists():
+        raise DataError(f"There is already a dataset named {name!r}: choose another name, or delete it first.")
+    report = ImportReport()
+    try:
+        digest = _sha256(path)
+        with DatasetWriter(root, name) as writer:
+            kept = _write(READERS[format](path, functional), writer, report, progress)
+            if kept is None:
+                raise DataError(_nothing_kept(path, report))
+            folder = writer.finish(
+                title=title or name,
+                functional=kept.value,
+                source=path.name,
+                source_sha256=digest,
+                report={"documents": report.n_documents, "dropped": report.dropped, "masked": report.masked},
+                replace=replace,
+                **described,
+            )
+    except OSError as error:
+        raise DataError(_os_sentence(error, path, root)) from error
+    return Dataset(folder), report
+
+
+def default_name(path: Path) -> str:
+    """A dataset name made from a file name: ``MatPES-PBE-2025.1.json.gz`` → ``matpes-pbe-2025.1``."""
+    stem = re.sub(r"\.(json|jsonl)(\.gz)?$|\.gz$", "", path.name.lower())
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:64] or "dataset"
+
+
+def _write(frames: Iterator[Frame | Rejected], writer: DatasetWriter, report: ImportReport, progress: Callable[[int], None] | None) -> Functional | None:
+    functional: Functional | None = None
+    seen: set[str] = set()
+    for item in frames:
+        report.n_documents += 1
+        if progress and report.n_documents % 1000 == 0:
+            progress(report.n_documents)
+        functional = functional or (item.functional if isinstance(item, Frame) else None)
+        rejected = _reason_to_drop(item, functional, seen)
+        if rejected or isinstance(item, Rejected):
+            report.dropped.append({"document": report.n_documents, "frame_id": item.frame_id, "reason": rejected})
+            continue
+        seen.add(item.frame_id)
+        report.masked.extend({"frame_id": item.frame_id, "reason": reason} for reason in item.masked)
+        report.n_kept += 1
+        writer.add(item)
+    return functional if report.n_kept else None
+
+
+def _reason_to_drop(item: Frame | Rejected, functional: Functional | None, seen: set[str]) -> str:
+    if isinstance(item, Rejected):
+        return item.reason
+    if item.functional is not functional:
+        return f"it is labelled with {item.functional.label} in a file that starts with {functional.label if functional else ''}"
+    if item.frame_id in seen:
+        return "its matpes_id occurred before in this file"
+    return ""
+
+
+def _nothing_kept(path: Path, report: ImportReport) -> str:
+    if not report.n_documents:
+        return f"{path.name} holds no frames: choose another file."
+    first = report.dropped[0]
+    return f"{path.name} holds no usable frame; the first of {count_text(len(report.dropped))} was left out because {first['reason']}."
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _os_sentence(error: OSError, path: Path, root: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk that holds {root} is full, so {path.name} was not imported: free some space or set XFUNC_HOME to another disk."
+    return f"{path.name} was not imported: {error.strerror or error} ({error.filename or root})."

@@ -1,0 +1,109 @@
+"""The datasets in a data home: list, open, delete, and the bundled ones put in place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.importing import import_file
+from xfunc_core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A file that comes with xfunc and is imported like any user's file."""
+
+    name: str
+    title: str
+    file: str
+    energy_scale: str
+    licence: str
+    citation: str
+
+
+_GPAW = "GPAW 26.7.0 PAW reference atoms (not the VASP / Materials Project scale)"
+_VASP = "VASP, MatPES settings"
+_XFUNC = "xfunc-dft: own GPAW calculations, small and not converged to production standard"
+_MATPES = "Kaplan et al., MatPES, arXiv 2503.04070; element references as shipped with matcalc"
+
+BUNDLED = (
+    Bundled("xfunc-dft-r2scan", "xfunc-dft · r²SCAN", "xfunc-dft-r2SCAN.jsonl.gz", _GPAW, "CC0-1.0", _XFUNC),
+    Bundled("xfunc-dft-pbe", "xfunc-dft · PBE", "xfunc-dft-PBE.jsonl.gz", _GPAW, "CC0-1.0", _XFUNC),
+    Bundled("matpes-elements-r2scan", "MatPES elements · r²SCAN", "MatPES-r2SCAN-Element-Refs.json.gz", _VASP, "BSD-3-Clause", _MATPES),
+    Bundled("matpes-elements-pbe", "MatPES elements · PBE", "MatPES-PBE-Element-Refs.json.gz", _VASP, "BSD-3-Clause", _MATPES),
+)
+PAIRED = (("xfunc-dft-pbe", "xfunc-dft-r2scan"), ("matpes-elements-pbe", "matpes-elements-r2scan"))
+"""Bundled datasets that hold the same frames in PBE and r²SCAN."""
+
+
+def install_bundled(root: Path) -> None:
+    """Import the bundled files that are not there yet, or that came in another version. Cheap when all are there."""
+    for bundled in BUNDLED:
+        if _source_of(root / bundled.name) != _bundled_sha256(bundled.file):
+            with resources.as_file(resources.files("xfunc_core.data") / "bundled" / bundled.file) as path:
+                import_file(
+                    path,
+                    root,
+                    name=bundled.name,
+                    title=bundled.title,
+                    replace=True,
+                    energy_scale=bundled.energy_scale,
+                    licence=bundled.licence,
+                    citation=bundled.citation,
+                )
+
+
+def list_datasets(root: Path) -> list[Dataset]:
+    """Every readable dataset, by title; `damaged` names the others."""
+    opened = (_open(path) for path in _folders(root))
+    return sorted((d for d in opened if isinstance(d, Dataset)), key=lambda d: d.info.title.lower())
+
+
+def damaged(root: Path) -> list[str]:
+    """One sentence for every folder that cannot be opened as a dataset."""
+    return [str(d) for d in (_open(path) for path in _folders(root)) if isinstance(d, DataError)]
+
+
+def open_dataset(root: Path, name: str) -> Dataset:
+    """Open a dataset by name.
+
+    Raises:
+        DataError: there is none of that name, or it is damaged.
+    """
+    if Path(name).name != name or name.startswith("."):
+        raise DataError(f"{name!r} is no dataset name.")
+    return Dataset(root / name)
+
+
+def delete_dataset(root: Path, name: str) -> None:
+    """Delete a dataset and its folder."""
+    shutil.rmtree(open_dataset(root, name).path)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")) if root.is_dir() else []
+
+
+def _open(path: Path) -> Dataset | DataError:
+    try:
+        return Dataset(path)
+    except DataError as error:
+        return error
+
+
+def _source_of(path: Path) -> str:
+    try:
+        return json.loads((path / "dataset.json").read_text())["source_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+@cache
+def _bundled_sha256(file: str) -> str:
+    return hashlib.sha256((resources.files("xfunc_core.data") / "bundled" / file).read_bytes()).hexdigest()

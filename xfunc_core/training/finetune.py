@@ -1,0 +1,170 @@
+"""One fine-tuning run from settings to errors: the paper's four methods on any dataset.
+
+The order of events: plan the split, build the graphs, ask the pretrained model what it says without
+any training, choose the references on the training frames, train, and compare on the test frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from xfunc_core.analysis.metrics import error_summary
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.errors import DataError, RunError
+from xfunc_core.model.chgnet import PRETRAINED, ReferencedCHGNet, load_checkpoint, load_pretrained, scratch
+from xfunc_core.model.predict import Predictions, predict
+from xfunc_core.model.samples import Sample, build_samples
+from xfunc_core.quantities import Method
+from xfunc_core.references.schemes import ElementReferences, Scheme, fit
+from xfunc_core.training.loop import Trainer
+from xfunc_core.training.plan import Plan, make_plan
+from xfunc_core.training.settings import FinetuneSettings
+
+STAGES = ("zero_shot", "start", "trained")
+"""Pretrained model with GGA references; the run's own model and references before training; after it."""
+
+
+@dataclass
+class Finetuning:
+    """A prepared run.
+
+    Attributes:
+        plan: the resolved split.
+        samples: samples by part (train, validation, test).
+        left_out: frames CHGNet cannot take, each ``{"frame_id", "reason"}``.
+        references: the references training starts from.
+        pretrained: the untouched pretrained model.
+        trainer: holds the model.
+    """
+
+    plan: Plan
+    samples: dict[str, list[Sample]]
+    left_out: list[dict[str, str]]
+    references: ElementReferences
+    pretrained: ReferencedCHGNet
+    trainer: Trainer
+
+    def evaluate(self) -> dict[str, dict[str, Predictions]]:
+        """Predictions by part (validation, test) and stage; call it after training."""
+        parts = ("validation", "test")
+        zero_shot = {part: predict(self.pretrained, self.samples[part]) for part in parts}
+        start = {part: self._at_start(zero_shot[part], self.samples[part]) for part in parts}
+        self.trainer.load_best()
+        trained = {part: predict(self.trainer.model, self.samples[part]) for part in parts}
+        return {part: {"zero_shot": zero_shot[part], "start": start[part], "trained": trained[part]} for part in parts}
+
+    def final_references(self) -> ElementReferences:
+        """The references of the best model; they differ from `references` only where they trained along (M2)."""
+        return replace(self.references, energies=self.trainer.model.references.detach().cpu().numpy().copy())
+
+    def _at_start(self, zero_shot: Predictions, samples: list[Sample]) -> Predictions:
+        """The pretrained network with this run's references: only energies move."""
+        composition = np.array([sample.composition.numpy() for sample in samples])
+        shift = self.references.energies - self.pretrained.references.cpu().numpy()
+        return replace(zero_shot, energy=zero_shot.energy + composition @ shift)
+
+
+def prepare(settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[[], bool] = lambda: False) -> Finetuning:
+    """Split, build graphs, fit references on the training frames and set up the trainer.
+
+    Raises:
+        ConfigError: the settings do not fit the dataset.
+        DataError: a part has no usable frame.
+        RunError: the device is not there.
+    """
+    device = _device(settings.device)
+    plan = make_plan(settings, dataset)
+    samples, left_out = _samples(plan, dataset)
+    pretrained = load_pretrained().to(device)
+    references = _references(settings, settings.scheme, samples["train"], pretrained)
+    model = _initial_model(settings, references).to(device)
+    torch.manual_seed(settings.seed)
+    trainer = Trainer(model, samples["train"], samples["validation"], settings, should_stop)
+    return Finetuning(plan, samples, left_out, references, pretrained, trainer)
+
+
+def fit_on_training_part(settings: FinetuneSettings, dataset: Dataset, scheme: Scheme) -> ElementReferences:
+    """References of any scheme on the training part the settings choose; nothing is trained."""
+    train, _ = build_samples(dataset, make_plan(settings, dataset).split.train)
+    return _references(settings, scheme, train, load_pretrained())
+
+
+def evaluate_checkpoint(path: Path | None, dataset: Dataset) -> tuple[dict[str, dict[str, float]], list[dict[str, str]]]:
+    """Errors of a checkpoint (None: the pretrained model) on every frame of a dataset, and the frames left out.
+
+    Raises:
+        DataError: the file is no CHGNet checkpoint, or no frame can be used.
+    """
+    model = load_pretrained() if path is None else load_checkpoint(path)
+    samples, left_out = build_samples(dataset, np.arange(len(dataset)))
+    if not samples:
+        raise DataError(f"CHGNet can use no frame of {dataset.info.name}; the first was left out because of {left_out[0]['reason']}.")
+    return summarise(label_arrays(samples), predict(model, samples)), left_out
+
+
+def label_arrays(samples: list[Sample]) -> Predictions:
+    """The labels of samples in the shape of predictions; absent ones NaN."""
+    return Predictions(
+        energy=np.array([s.energy for s in samples]),
+        forces=np.concatenate([s.forces.numpy() for s in samples]).astype(float),
+        stress=np.array([s.stress.numpy()[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] for s in samples], dtype=float),
+        magmoms=np.concatenate([s.magmoms.numpy() for s in samples]).astype(float),
+    )
+
+
+def summarise(labels: Predictions, predicted: Predictions) -> dict[str, dict[str, float]]:
+    """N, MAE and RMSE by quantity in eV/atom, eV/Å, GPa and μB; quantities without labels are left out."""
+    names = {"energy": "energy", "force": "forces", "stress": "stress", "magmom": "magmoms"}
+    found = {name: error_summary(getattr(labels, a), getattr(predicted, a)) for name, a in names.items()}
+    return {name: {"n": s.n, "mae": s.mae, "rmse": s.rmse} for name, s in found.items() if s.n}
+
+
+def metrics(run: Finetuning, predictions: dict[str, dict[str, Predictions]]) -> dict[str, Any]:
+    """What ``metrics.json`` holds: errors by part and stage, and what they were measured on."""
+    return {
+        "pretrained": PRETRAINED,
+        "best_epoch": run.trainer.best_epoch,
+        "n_frames": {part: len(samples) for part, samples in run.samples.items()},
+        "n_elements": run.plan.n_elements,
+        "n_test_uncovered": run.plan.n_test_uncovered,
+        "left_out": run.left_out,
+        "errors": {part: {stage: summarise(label_arrays(run.samples[part]), by_stage[stage]) for stage in STAGES} for part, by_stage in predictions.items()},
+    }
+
+
+def _samples(plan: Plan, dataset: Dataset) -> tuple[dict[str, list[Sample]], list[dict[str, str]]]:
+    samples, left_out = {}, []
+    for part in ("train", "validation", "test"):
+        samples[part], rejected = build_samples(dataset, getattr(plan.split, part))
+        left_out += rejected
+        if not samples[part]:
+            raise DataError(f"No frame of the {part} part can be used by CHGNet; the first was left out because of {rejected[0]['reason']}.")
+    return samples, left_out
+
+
+def _references(settings: FinetuneSettings, scheme: Scheme, train: list[Sample], pretrained: ReferencedCHGNet) -> ElementReferences:
+    w_gga = pretrained.references.cpu().numpy()
+    composition = np.array([sample.composition.numpy() for sample in train])
+    energy = np.array([sample.energy for sample in train])
+    model_energy = predict(pretrained, train).energy if scheme.needs_model else np.zeros(len(train))
+    return fit(scheme, composition, energy, model_energy, w_gga, source=f"{len(train)} training frames of {settings.dataset}")
+
+
+def _initial_model(settings: FinetuneSettings, references: ElementReferences) -> ReferencedCHGNet:
+    method = Method(settings.method)
+    if not method.pretrained:
+        return scratch(references.energies, settings.seed)
+    return ReferencedCHGNet(load_pretrained().network, references.energies, trainable_references=method is Method.M2)
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RunError("This machine offers no CUDA GPU to PyTorch: choose the CPU, or install the CUDA build of torch.")
+    torch.set_flush_denormal(True)  # some CPU kernels run a hundred times slower on denormals
+    return torch.device(name)

@@ -1,0 +1,134 @@
+"""What a fine-tuning run is told to do. No torch here: pages read and write these settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xfunc_core.errors import ConfigError
+from xfunc_core.quantities import Method
+from xfunc_core.references.schemes import Scheme
+
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Settings of one run; the defaults are the paper's recipe scaled to a small dataset on a workstation."""
+
+    dataset: str
+    """Name of the dataset to learn from."""
+    method: str = "M4"
+    """M1 scratch, M2 trainable AtomRef, M3 frozen AtomRef, M4 refitted AtomRef (Huang et al. 2025)."""
+    references: str = "residual"
+    """How M4 and M1 fit their references; M1 has no pretrained model and always takes `lstsq`."""
+    epochs: int = 30
+    """Passes over the training frames."""
+    batch_size: int = 8
+    """Frames per optimiser step."""
+    learning_rate: float = 1e-3
+    """Of Adam at the start; a cosine brings it to one hundredth at the last step."""
+    seed: int = 0
+    """Of the weights (M1) and of the order of frames."""
+    split_seed: int = 0
+    """Of the split into train, validation and test; keep it to compare runs."""
+    validation_fraction: float = 0.15
+    """Of the materials."""
+    test_fraction: float = 0.15
+    """Of the materials."""
+    train_size: int | None = None
+    """Train on a nested subset of about this many frames; None for all."""
+    subset_seed: int = 0
+    """Of the nested subset."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    energy_weight: float = 3.0
+    """In the loss, as the other weights (paper: 3, 1, 0.1, 1)."""
+    force_weight: float = 1.0
+    """On eV/Å."""
+    stress_weight: float = 0.1
+    """On GPa."""
+    magmom_weight: float = 1.0
+    """On |μB|."""
+    huber_delta: float = 0.1
+    """Where the Huber loss turns from square to linear."""
+    max_gradient_norm: float | None = None
+    """Clip the gradient to this norm; None leaves it (paper)."""
+    sweep: str = ""
+    """The sweep the run belongs to, if any."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with the fix in the message."""
+        _check_types(self)
+        _one_of("method", self.method, [m.value for m in Method])
+        _one_of("references", self.references, [s.value for s in Scheme if s is not Scheme.KEEP])
+        _one_of("device", self.device, DEVICES)
+        _at_least("epochs", self.epochs, 1)
+        _at_least("batch_size", self.batch_size, 1)
+        _between("learning_rate", self.learning_rate, 0.0, 1.0)
+        _between("validation_fraction", self.validation_fraction, 0.0, 0.5)
+        _between("test_fraction", self.test_fraction, 0.0, 0.5)
+        _between("huber_delta", self.huber_delta, 0.0, 1e6)
+        if self.train_size is not None:
+            _at_least("train_size", self.train_size, 1)
+        if self.max_gradient_norm is not None:
+            _between("max_gradient_norm", self.max_gradient_norm, 0.0, 1e9)
+        for name in ("seed", "split_seed", "subset_seed"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("energy_weight", "force_weight", "stress_weight", "magmom_weight"):
+            if not 0.0 <= getattr(self, name) < 1e9:
+                raise ConfigError(f"{name} is {getattr(self, name)}: give a weight of 0 or more.")
+        if self.energy_weight == self.force_weight == self.stress_weight == self.magmom_weight == 0.0:
+            raise ConfigError("All four loss weights are 0, so there is nothing to learn: give at least one of them.")
+
+    @property
+    def scheme(self) -> Scheme:
+        """The reference scheme the method really uses."""
+        if not Method(self.method).fits_references:
+            return Scheme.KEEP
+        return Scheme.LSTSQ if self.method == Method.M1.value else Scheme(self.references)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary for ``config.json``."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FinetuneSettings:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ConfigError: a setting is unknown, missing, of a wrong type or out of range.
+        """
+        unknown = sorted(set(data) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise ConfigError(f"The settings hold {unknown[0]!r}, which xfunc does not know: remove it or correct its name.")
+        if "dataset" not in data:
+            raise ConfigError("The settings name no dataset: add one.")
+        return cls(**data)
+
+
+def _check_types(settings: FinetuneSettings) -> None:
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        wanted = {"str": str, "int": int, "float": (int, float)}[field.type.split(" | ")[0]]
+        if value is None and field.type.endswith("| None"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, wanted) or value != value:
+            raise ConfigError(f"{field.name} is {value!r}: it must be of type {field.type}.")
+
+
+def _one_of(name: str, value: str, allowed: list[str] | tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} is {value!r}: choose one of {', '.join(allowed)}.")
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{name} is {value}: it must be at least {least}.")
+
+
+def _between(name: str, value: float, low: float, high: float) -> None:
+    if not low < value <= high:
+        raise ConfigError(f"{name} is {value:g}: it must be above {low:g} and at most {high:g}.")
