@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from xfunc_core.elements import SYMBOLS
+from xfunc_core.elements import N_REFERENCED, SYMBOLS
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -18,7 +18,7 @@ def materials_project():
         pytest.skip(f"the public energies are not in {DATA}; they are not part of the repository")
     pairs = pd.read_csv(DATA / "mp_gga_r2scan_pairs.csv")
     table = pd.read_csv(DATA / "element_references.csv").sort_values("Z")
-    composition = np.zeros((len(pairs), len(SYMBOLS)))
+    composition = np.zeros((len(pairs), N_REFERENCED))
     for row, counts in enumerate(pairs["composition"]):
         for symbol, count in json.loads(counts).items():
             composition[row, SYMBOLS.index(symbol)] = count

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from xfunc_core.analysis.metrics import as_composition, finite_pairs, is_constant, pearson
-from xfunc_core.elements import SYMBOLS
+from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError, DataError
 
 
@@ -219,8 +219,8 @@ def _references(pbe: ArrayLike | None, r2scan: ArrayLike | None) -> tuple[np.nda
         raise ConfigError("References are given for one functional only; give them for both, or for neither.")
     pair = np.asarray(pbe, dtype=float), np.asarray(r2scan, dtype=float)
     for references in pair:
-        if references.shape != (len(SYMBOLS),):
-            raise DataError(f"References have the shape {references.shape}; one for each of {len(SYMBOLS)} elements is needed.")
+        if references.shape != (N_REFERENCED,):
+            raise DataError(f"References have the shape {references.shape}; one for each of {N_REFERENCED} elements is needed.")
     return pair
 
 
@@ -233,7 +233,7 @@ def _by_element(
     min_materials: int,
 ) -> pd.DataFrame:
     kept = np.isfinite(raw[0])
-    shift = np.full(len(SYMBOLS), math.nan) if references is None else references[1] - references[0]
+    shift = np.full(N_REFERENCED, math.nan) if references is None else references[1] - references[0]
     rows = []
     for column in np.flatnonzero((fractions[kept] > 0).any(axis=0)):
         has = kept & (fractions[:, column] > 0)

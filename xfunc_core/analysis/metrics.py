@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from xfunc_core.elements import SYMBOLS
+from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError, DataError
 
 ELEMENT_WEIGHTINGS = {
@@ -133,6 +133,6 @@ def as_composition(composition: ArrayLike, n_frames: int) -> np.ndarray:
         DataError: the shape is another one.
     """
     fractions = np.asarray(composition, dtype=float)
-    if fractions.shape != (n_frames, len(SYMBOLS)):
-        raise DataError(f"Compositions have the shape {fractions.shape}; {(n_frames, len(SYMBOLS))} is needed.")
+    if fractions.shape != (n_frames, N_REFERENCED):
+        raise DataError(f"Compositions have the shape {fractions.shape}; {(n_frames, N_REFERENCED)} is needed.")
     return fractions
