@@ -6,6 +6,7 @@ one sentence instead of a traceback. When nothing has changed it returns in a fr
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -26,13 +27,23 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def main(goal: str) -> None:
     """Bring ``.venv`` to the state that *goal* (``app`` or ``test``) needs."""
     check_python()
-    lock = os.open(ROOT, os.O_RDONLY)  # two makes at once: the second waits for the first
-    fcntl.flock(lock, fcntl.LOCK_EX)
     torch_index = os.environ.get("TORCH_INDEX", "")
-    if not is_whole(VENV) or (torch_index and torch_index != read(VENV / "torch-index")):
-        make_venv()
-    for name in REQUIREMENTS[goal]:
-        install(ROOT / name, torch_index)
+    with one_at_a_time():
+        if not is_whole(VENV) or (torch_index and torch_index != read(VENV / "torch-index")):
+            make_venv()
+        for name in REQUIREMENTS[goal]:
+            install(ROOT / name, torch_index)
+
+
+@contextlib.contextmanager
+def one_at_a_time():
+    """Of two makes at once, the second waits here for the first."""
+    folder = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def check_python() -> None:
@@ -71,6 +82,7 @@ def install(requirements: Path, torch_index: str) -> None:
     stamp, content = stamp_of(requirements.name, VENV), hashlib.sha256(requirements.read_bytes()).hexdigest()
     if read(stamp) == content:
         return
+    stamp.unlink(missing_ok=True)  # cut short from here on, it is half-made
     if requirements.name == "requirements.txt":
         install_torch(requirements, torch_index)
     say("Installing the other packages of %s (a few minutes the first time) …" % requirements.name)
