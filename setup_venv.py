@@ -85,7 +85,7 @@ def install(requirements: Path, torch_index: str) -> None:
     stamp.unlink(missing_ok=True)  # cut short from here on, it is half-made
     if requirements.name == "requirements.txt":
         install_torch(requirements, torch_index)
-    say("Installing the other packages of %s (a few minutes the first time) …" % requirements.name)
+    say("Installing the packages of %s (a minute or more the first time) …" % requirements.name)
     pip("-r", str(requirements))
     stamp.write_text(content)
 

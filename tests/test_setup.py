@@ -202,6 +202,25 @@ def test_missing_venv_package_names_the_apt_command(monkeypatch: pytest.MonkeyPa
         setup_venv.check_python()
 
 
+def test_missing_browser_is_a_sentence_for_a_person_and_a_failure_in_ci(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("CI", raising=False)
+    setup_venv.ensure_browser()
+    assert "sudo apt install chromium" in capsys.readouterr().out
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(SystemExit):
+        setup_venv.ensure_browser()
+
+
+def test_root_gets_the_browser_from_apt(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == "apt-get" or len(commands) == 2 else None)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(setup_venv, "run", lambda command, **options: commands.append(command))
+    setup_venv.ensure_browser()
+    assert [command[1] for command in commands] == ["update", "install"] and commands[1][-1] == "chromium"
+
+
 # --- .streamlit/config.toml -------------------------------------------------------------------
 
 CONFIG = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())
