@@ -102,6 +102,23 @@ def test_list_is_newest_first_and_passes_over_what_is_no_run(root: Path) -> None
     assert list_runs(root / "missing") == []
 
 
+def test_two_who_make_the_same_run_at_once_get_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = RunFolder.create(root, CONFIG, run_id="same")
+    monkeypatch.setattr(Path, "exists", lambda self: False)  # the second looked before the first was there
+    assert RunFolder.create(root, {"method": "M1"}, run_id="same") == first
+    assert [path.name for path in root.iterdir()] == ["same"]
+    assert first.config() == CONFIG
+
+
+def test_what_the_system_refuses_is_said(run: RunFolder) -> None:
+    run.lock_file.unlink()
+    run.lock_file.mkdir()
+    run.title_file.mkdir()
+    for act in (run.delete, run.retry, lambda: run.rename("x")):
+        with pytest.raises(RunError, match="cannot be written"):
+            act()
+
+
 # --- states -----------------------------------------------------------------------------------
 
 

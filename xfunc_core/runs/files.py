@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from xfunc_core.errors import RunError
+
 
 class _File:
     """The path of one file of a run folder."""
@@ -72,6 +74,23 @@ class RunFiles:
             return -1
 
 
+def read_config(files: RunFiles) -> dict[str, Any]:
+    """A run's settings.
+
+    Raises:
+        RunError: they are missing or edited into nonsense.
+    """
+    if not files.path.is_dir():
+        raise RunError(f"There is no run {files.id} in {files.path.parent}.")
+    try:
+        found = json.loads(files.config_file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"The settings {files.config_file} cannot be read ({_reason(error)}): repair the file or delete the run.") from error
+    if not isinstance(found, dict):
+        raise RunError(f"The settings {files.config_file} are not a JSON object: repair the file or delete the run.")
+    return found
+
+
 def parse_object(text: bytes) -> dict[str, Any] | None:
     """A JSON object, or None if the text is anything else."""
     try:
@@ -121,3 +140,9 @@ def read_tail(path: Path, n_lines: int, n_bytes: int) -> list[str]:
 def now_text() -> str:
     """The time as it is stored."""
     return datetime.now(UTC).isoformat()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}: {error.msg}"
+    return getattr(error, "strerror", None) or "not JSON text"

@@ -7,6 +7,7 @@ wish to cancel.
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 from xfunc_core.errors import RunError
 from xfunc_core.runs import claiming, lifecycle
 from xfunc_core.runs.atomic import append_line, write_atomic, write_atomic_with
-from xfunc_core.runs.files import RunFiles, modified, now_text, parse_object, read_moment, read_object, read_tail
+from xfunc_core.runs.files import RunFiles, modified, now_text, parse_object, read_config, read_moment, read_object, read_tail
 from xfunc_core.runs.identity import Identity
 from xfunc_core.runs.state import RunState
 
@@ -51,30 +52,14 @@ class RunFolder(RunFiles):
         Raises:
             RunError: they are missing or edited into nonsense.
         """
-        if not self.path.is_dir():
-            raise RunError(f"There is no run {self.id} in {self.path.parent}.")
-        try:
-            found = json.loads(self.config_file.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"The settings {self.config_file} cannot be read ({_reason(error)}): repair the file or delete the run.") from error
-        if not isinstance(found, dict):
-            raise RunError(f"The settings {self.config_file} are not a JSON object: repair the file or delete the run.")
-        return found
+        return read_config(self)
 
     def state(self) -> RunState:
         """What the run is doing, found from its files and processes."""
-        if self.outcome_file.exists():
-            return self._recorded_state()
-        launched = self.launch_file.exists() or self.worker_file.exists()
-        if self._is_alive():
-            return RunState.RUNNING
-        if self.outcome_file.exists():  # written between the two looks
-            return self._recorded_state()
-        if self.cancel_requested():
-            return RunState.CANCELLED
-        if launched:
-            return RunState.LOST
-        return RunState.BROKEN if self._problem() else RunState.QUEUED
+        try:
+            return self._found_state()
+        except OSError:  # such as a folder of another user
+            return RunState.BROKEN
 
     def outcome(self) -> dict[str, Any] | None:
         """How the run ended: state, message, ended_at; None if its worker has not said."""
@@ -130,16 +115,15 @@ class RunFolder(RunFiles):
 
     def request_cancel(self) -> None:
         """Wish the run cancelled; nothing happens if it is over."""
-        if self.state().is_active:
-            self.cancel_file.touch()
+        lifecycle.request_cancel(self)
 
     def cancel_requested(self) -> bool:
         """Whether somebody wishes the run cancelled."""
-        return self.cancel_file.exists()
+        return os.path.exists(self.cancel_file)  # False, too, while a network file system is away
 
     def rename(self, title: str) -> None:
         """Give the run a title; an empty one gives back its id."""
-        write_atomic(self.title_file, " ".join(title.split())[:_TITLE_LENGTH].encode(errors="replace"))
+        lifecycle.rename(self, title)
 
     def retry(self) -> None:
         """Put a failed, cancelled or lost run back into the queue; the checkpoint stays, so it goes on from there.
@@ -199,18 +183,34 @@ class RunFolder(RunFiles):
         """Record how the run ended: finished, failed or cancelled."""
         claiming.finish(self, state, message, **extra)
 
+    def _found_state(self) -> RunState:
+        if self.outcome_file.exists():
+            return self._recorded_state()
+        launched = self.launch_file.exists() or self.worker_file.exists()
+        if self._is_alive():
+            return RunState.RUNNING
+        if self.outcome_file.exists():  # written between the two looks
+            return self._recorded_state()
+        if self.cancel_requested():
+            return RunState.CANCELLED
+        if launched:
+            return RunState.LOST
+        return RunState.BROKEN if self._problem() else RunState.QUEUED
+
     def _recorded_state(self) -> RunState:
         recorded = (self.outcome() or {}).get("state")
         return next((s for s in RunState if s.is_recorded and s.value == recorded), RunState.BROKEN)
 
     def _problem(self) -> str:
         """Why the folder cannot be read, or nothing."""
-        if self.outcome_file.exists() and self._recorded_state() is RunState.BROKEN:
-            return f"The outcome {self.outcome_file} cannot be read: repair the file or delete the run."
         try:
             self.config()
+            if self.outcome_file.exists() and self._recorded_state() is RunState.BROKEN:
+                return f"The outcome {self.outcome_file} cannot be read: repair the file or delete the run."
         except RunError as error:
             return str(error)
+        except OSError as error:
+            return f"The run's folder {self.path} cannot be read ({error.strerror})."
         return ""
 
     def _identities(self) -> list[Identity]:
@@ -244,9 +244,3 @@ def unsorted_runs(runs_root: Path) -> list[RunFolder]:
 def by_age(run: RunFolder) -> tuple[datetime, str]:
     """Sort key: the oldest run first."""
     return run.created_at or _START, run.id
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"line {error.lineno}: {error.msg}"
-    return getattr(error, "strerror", None) or "not JSON text"

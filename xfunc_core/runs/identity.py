@@ -79,7 +79,9 @@ def _look(pid: int) -> tuple[str, str] | None:
 
 
 def _look_with_ps(pid: int) -> tuple[str, str] | None:
-    found = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True).stdout.split(maxsplit=1)
+    command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
+    same_for_all = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    found = subprocess.run(command, capture_output=True, text=True, env=same_for_all).stdout.split(maxsplit=1)
     return (found[1].strip(), found[0][0]) if len(found) == 2 else None
 
 

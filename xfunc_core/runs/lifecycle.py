@@ -42,11 +42,8 @@ def create(runs_root: Path, config: dict[str, Any], run_id: str | None) -> Path:
     final = runs_root / run_id
     content = json.dumps(config, indent=1, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
     if not final.exists():
-        try:
+        with _said(runs_root):
             _prepare_and_rename(runs_root, final, content)
-        except OSError as error:
-            if not final.exists():  # else another process made the same run meanwhile
-                raise RunError(_sentence(error, runs_root)) from error
     return final
 
 
@@ -54,6 +51,27 @@ def new_id(config: dict[str, Any]) -> str:
     """A readable id that sorts by time, such as ``20261124-143512-m4-k3f9``."""
     method = re.sub(r"[^a-z0-9]", "", str(config.get("method", "")).lower())[:20] or "run"
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{method}-{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
+
+
+def rename(run: RunFolder, title: str) -> None:
+    """Give a run a title, on one line.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    with _said(run.path):
+        write_atomic(run.title_file, " ".join(title.split()).encode(errors="replace"))
+
+
+def request_cancel(run: RunFolder) -> None:
+    """Leave the wish to cancel with a run, unless it is over.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    if run.state().is_active:
+        with _said(run.path):
+            run.cancel_file.touch()
 
 
 def retry(run: RunFolder) -> None:
@@ -103,16 +121,30 @@ def _prepare_and_rename(runs_root: Path, final: Path, config: bytes) -> None:
         write_atomic(files.config_file, config)
         write_atomic(files.created_file, json.dumps({"created_at": now_text()}).encode())
         files.lock_file.touch()  # made now, so that on a full disk a run can still be deleted
-        files.path.rename(final)
+        _move(files.path, final)
     except BaseException:
         shutil.rmtree(files.path, ignore_errors=True)
         raise
 
 
-def _sentence(error: OSError, runs_root: Path) -> str:
-    if error.errno in DISK_FULL:
-        return f"There is no free disk space in {runs_root}: free some and try again."
-    return f"Runs cannot be written to {runs_root} ({error.strerror}): check the folder's permissions or set XFUNC_HOME."
+def _move(prepared: Path, final: Path) -> None:
+    try:
+        prepared.rename(final)
+    except OSError:
+        if not final.is_dir():  # else another process made the same run meanwhile
+            raise
+        shutil.rmtree(prepared, ignore_errors=True)
+
+
+@contextmanager
+def _said(folder: Path) -> Iterator[None]:
+    """Say in a sentence what the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise RunError(f"There is no free disk space in {folder}: free some and try again.") from error
+        raise RunError(f"{folder} cannot be written ({error.strerror}): check its permissions or set XFUNC_HOME.") from error
 
 
 @contextmanager
@@ -120,7 +152,7 @@ def _alone(run: RunFolder) -> Iterator[None]:
     """Hold the run's lock, so that no worker and no second click acts on it meanwhile."""
     if not run.path.is_dir():
         raise RunError(f"There is no run {run.id} in {run.path.parent}.")
-    with exclusive(run.lock_file, _PATIENCE) as held:
+    with _said(run.path), exclusive(run.lock_file, _PATIENCE) as held:
         if not held:
             raise RunError(f"Run {run.id} is still held by a process: cancel it and try again in a few seconds.")
         yield

@@ -114,7 +114,7 @@ class Dispatcher:
                 continue
             state = run.state()
             found.append((run, state))
-            if run.outcome_file.exists():
+            if state.is_recorded and run.outcome() is not None:
                 self._settled[run.id] = changed
         return found
 
