@@ -59,6 +59,11 @@ def install_bundled(root: Path) -> None:
                 )
 
 
+def is_bundled(name: str) -> bool:
+    """Whether a dataset came with xfunc; it would be put back if deleted."""
+    return any(bundled.name == name for bundled in BUNDLED)
+
+
 def list_datasets(root: Path) -> list[Dataset]:
     """Every readable dataset, by title; `damaged` names the others."""
     opened = (_open(path) for path in _folders(root))

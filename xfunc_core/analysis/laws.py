@@ -1,0 +1,110 @@
+"""The scaling laws of a sweep: one power law a method, what they say together, and what they do not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from xfunc_core.analysis.scaling import Crossing, LeftOut, PowerLawBand, bootstrap_power_law, caveats, crossover_interval, leave_largest_out
+from xfunc_core.errors import DataError
+from xfunc_core.quantities import MISSING, Quantity
+
+
+@dataclass(frozen=True)
+class MethodLaw:
+    """What one method's runs say.
+
+    Attributes:
+        band: the fitted law with its interval, or None.
+        reason: why there is no law, '' if there is one.
+        left_out: prediction of the largest size from the smaller ones, or None with fewer than three sizes.
+        n_runs: runs with a test error.
+    """
+
+    band: PowerLawBand | None
+    reason: str
+    left_out: LeftOut | None
+    n_runs: int
+
+    @property
+    def exponent_text(self) -> str:
+        """The exponent with its interval, such as ``−0.62 (−0.71 to −0.50)``."""
+        if self.band is None:
+            return MISSING
+        low, high = (_signed(x) for x in (self.band.slope_low, self.band.slope_high))
+        return f"{_signed(self.band.fit.slope)} ({low} to {high})" if self.band.n_boot else _signed(self.band.fit.slope)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers for scripts; errors in the quantity's unit."""
+        fit = self.band.fit if self.band else None
+        return {
+            "exponent": fit.slope if fit else None,
+            "exponent_interval": [self.band.slope_low, self.band.slope_high] if self.band else None,
+            "intercept_log10": fit.intercept_log10 if fit else None,
+            "r2": fit.r2 if fit else None,
+            "n_runs": self.n_runs,
+            "reason": self.reason,
+            "left_out": self.left_out.__dict__ if self.left_out else None,
+        }
+
+
+@dataclass(frozen=True)
+class ScalingLaws:
+    """The laws of all methods of a sweep for one quantity.
+
+    Attributes:
+        table: tidy runs behind them with columns method, size, seed, error (in the quantity's unit).
+        by_method: law by method name.
+        crossing: where scratch (M1) would meet transfer (M4), or None.
+        caveats: what a reader must know, one sentence each.
+    """
+
+    table: pd.DataFrame
+    by_method: dict[str, MethodLaw]
+    crossing: Crossing | None
+    caveats: list[str]
+
+    @property
+    def bands(self) -> dict[str, PowerLawBand | None]:
+        """Band by method, for the figure."""
+        return {name: law.band for name, law in self.by_method.items()}
+
+
+def scaling_laws(runs: pd.DataFrame, quantity: Quantity) -> ScalingLaws:
+    """Fit one power law a method to the test MAE of finished runs.
+
+    Args:
+        runs: columns method, size, seed and ``quantity.key``; rows without an error are left out.
+    """
+    table = runs[["method", "size", "seed", quantity.key]].rename(columns={quantity.key: "error"}).dropna()
+    table = table[table["error"] > 0].astype({"size": float, "error": float}).reset_index(drop=True)
+    laws = {name: _law(group) for name, group in table.groupby("method")}
+    said = {f"{name}: {text}" for name, group in table.groupby("method") for text in caveats(group)}
+    common = [text for text in _texts(said) if all(f"{name}: {text}" in said for name in laws)]
+    own = sorted(s for s in said if s.split(": ", 1)[1] not in common)
+    m1, m4 = (laws[name].band if name in laws else None for name in ("M1", "M4"))
+    crossing = crossover_interval(m1, m4) if m1 and m4 else None
+    return ScalingLaws(table, laws, crossing, common + own)
+
+
+def _law(runs: pd.DataFrame) -> MethodLaw:
+    try:
+        band, reason = bootstrap_power_law(runs), ""
+    except DataError as error:
+        band, reason = None, str(error)
+    try:
+        left_out = leave_largest_out(runs)
+    except DataError:
+        left_out = None
+    return MethodLaw(band, reason, left_out, len(runs))
+
+
+def _texts(said: set[str]) -> list[str]:
+    return list(dict.fromkeys(s.split(": ", 1)[1] for s in sorted(said)))
+
+
+def _signed(x: float) -> str:
+    return MISSING if not math.isfinite(x) else f"{x:.2f}".replace("-", "−")

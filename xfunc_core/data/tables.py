@@ -1,0 +1,81 @@
+"""Frames and datasets as tables for a reader: values formatted, units named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.elements import Z_OF
+from xfunc_core.quantities import ENERGY, FORCE, MAGMOM, MISSING, STRESS, VOIGT, count_text
+
+
+def label_table(frames: list[tuple[Dataset, int]]) -> pd.DataFrame:
+    """Energy, largest force, stress components and magnetic moment of ``(dataset, row)`` pairs, formatted."""
+    columns = {"Label": [], "Unit": []} | {dataset.functional.label: [] for dataset, _ in frames}
+    for label, unit, read in _LABELS:
+        columns["Label"].append(label)
+        columns["Unit"].append(unit)
+        for dataset, row in frames:
+            columns[dataset.functional.label].append(read(dataset, row))
+    return pd.DataFrame(columns)
+
+
+def _energy(dataset: Dataset, row: int) -> str:
+    return ENERGY.value(float(dataset.energy_per_atom[row]))
+
+
+def _largest_force(dataset: Dataset, row: int) -> str:
+    return FORCE.value(float(np.linalg.norm(dataset.atom_array("forces")[dataset.atoms_of(row)], axis=1).max()))
+
+
+def _stress(component: int) -> Callable[[Dataset, int], str]:
+    return lambda dataset, row: STRESS.value(float(dataset.frame_array("stress")[row, component]))
+
+
+def _moment(dataset: Dataset, row: int) -> str:
+    moments = dataset.atom_array("magmoms")[dataset.atoms_of(row)]
+    return MISSING if np.isnan(moments).all() else MAGMOM.value(float(moments.sum()))
+
+
+_LABELS = (
+    (ENERGY.label, ENERGY.unit, _energy),
+    ("Largest force", FORCE.unit, _largest_force),
+    *((f"Stress {name}", STRESS.unit, _stress(i)) for i, name in enumerate(VOIGT)),
+    ("Total moment", MAGMOM.unit, _moment),
+)
+
+
+def dataset_table(datasets: list[Dataset]) -> pd.DataFrame:
+    """One row a dataset, for a reader."""
+    return pd.DataFrame(
+        {
+            "Title": [d.info.title for d in datasets],
+            "Functional": [d.functional.label for d in datasets],
+            "Frames": [count_text(d.info.n_frames) for d in datasets],
+            "Materials": [count_text(d.info.n_materials) for d in datasets],
+            "Elements": [len(d.info.elements) for d in datasets],
+            "Labels": [", ".join(label for label, n in d.info.labelled.items() if n) for d in datasets],
+            "Energy scale": [d.info.energy_scale or MISSING for d in datasets],
+            "Name": [d.info.name for d in datasets],
+        }
+    )
+
+
+def frame_table(dataset: Dataset, symbols: Sequence[str] = ()) -> pd.DataFrame:
+    """One row a frame, indexed by its row in the dataset; only frames with any of the elements if some are given."""
+    columns = [Z_OF[symbol] - 1 for symbol in symbols]
+    rows = np.flatnonzero((dataset.composition[:, columns] > 0).any(axis=1)) if columns else np.arange(len(dataset))
+    table = dataset.table.iloc[rows]
+    return pd.DataFrame(
+        {
+            "Formula": table["formula"],
+            "Id": table["frame_id"],
+            "Material": table["material_id"],
+            "Atoms": table["n_atoms"],
+            ENERGY.axis: np.round(dataset.energy_per_atom[rows], ENERGY.decimals),
+        },
+        index=rows,
+    )

@@ -1,0 +1,84 @@
+"""Runs for a reader: what each is, how far it is, how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from xfunc_core.errors import RunError
+from xfunc_core.quantities import ENERGY, MISSING, Method
+from xfunc_core.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        records: one record per finished epoch.
+        epoch: finished epochs.
+        epochs: epochs asked for; 0 if the settings cannot be read.
+        fraction: optimiser steps done over all, 0 to 1.
+        seconds: spent training so far.
+        seconds_left: at the pace so far; NaN before the first step record.
+    """
+
+    records: list[dict[str, Any]]
+    epoch: int
+    epochs: int
+    fraction: float
+    seconds: float
+    seconds_left: float
+
+
+def progress_of(run: RunFolder) -> Progress:
+    """Read a run's progress."""
+    records = run.progress()
+    epochs = [r for r in records if r.get("kind") == "epoch"]
+    last = records[-1] if records else {}
+    fraction = min(1.0, last.get("step", 0) / max(last.get("total_steps", 1), 1))
+    running = last.get("seconds", 0.0) if last.get("kind") == "step" else 0.0
+    seconds = sum(r["seconds"] for r in epochs) + running
+    left = seconds * (1 - fraction) / fraction if fraction else float("nan")
+    return Progress(epochs, len(epochs), _config(run).get("epochs", 0), fraction, seconds, left)
+
+
+def describe(run: RunFolder) -> str:
+    """One sentence: the run's outcome message, or what its state means."""
+    return (run.outcome() or {}).get("message") or run.state().sentence
+
+
+def run_table(runs: Sequence[RunFolder]) -> pd.DataFrame:
+    """One row a run, newest first, formatted."""
+    return pd.DataFrame([_row(run) for run in runs])
+
+
+def _row(run: RunFolder) -> dict[str, Any]:
+    config, progress = _config(run), progress_of(run)
+    best = min((r["validation"].get("energy", float("nan")) for r in progress.records), default=float("nan"))
+    created = run.created_at
+    return {
+        "Run": run.title,
+        "State": run.state().label,
+        "Method": config.get("method", MISSING),
+        "Data": config.get("dataset", MISSING),
+        "Epochs": f"{progress.epoch} / {progress.epochs or MISSING}",
+        f"Best validation energy MAE ({ENERGY.error_unit})": ENERGY.error(best),
+        "Started": created.astimezone().strftime("%Y-%m-%d %H:%M") if created else MISSING,
+    }
+
+
+def default_title(config: dict[str, Any]) -> str:
+    """What a run is called until somebody renames it."""
+    method = config.get("method")
+    return Method(method).label if method in {m.value for m in Method} else "Run"
+
+
+def _config(run: RunFolder) -> dict[str, Any]:
+    try:
+        return run.config()
+    except RunError:
+        return {}
