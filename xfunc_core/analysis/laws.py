@@ -10,7 +10,7 @@ import pandas as pd
 
 from xfunc_core.analysis.scaling import Crossing, LeftOut, PowerLawBand, bootstrap_power_law, caveats, crossover_interval, leave_largest_out
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import MISSING, Quantity
+from xfunc_core.quantities import MISSING, Method, Quantity, count_text
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ class ScalingLaws:
     crossing: Crossing | None
     caveats: list[str]
 
+    def sentences(self, quantity: Quantity) -> list[str]:
+        """What the laws predict: the largest size from the smaller ones, and where scratch would meet transfer."""
+        said = [_left_out_sentence(name, law.left_out, quantity) for name, law in self.by_method.items() if law.left_out]
+        said += [f"{name}: {law.reason}" for name, law in self.by_method.items() if law.reason]
+        return said + ([_crossing_sentence(self.crossing)] if self.crossing else [])
+
     @property
     def bands(self) -> dict[str, PowerLawBand | None]:
         """Band by method, for the figure."""
@@ -88,6 +94,42 @@ def scaling_laws(runs: pd.DataFrame, quantity: Quantity) -> ScalingLaws:
     m1, m4 = (laws[name].band if name in laws else None for name in ("M1", "M4"))
     crossing = crossover_interval(m1, m4) if m1 and m4 else None
     return ScalingLaws(table, laws, crossing, common + own)
+
+
+def law_table(laws: ScalingLaws, quantity: Quantity) -> pd.DataFrame:
+    """One row a method for a reader: exponent with its interval, error at the largest size, runs."""
+    largest = {name: runs[runs["size"] == runs["size"].max()] for name, runs in laws.table.groupby("method")}
+    rows = [
+        {
+            "Method": Method(name).label,
+            "Exponent (95 % interval)": law.exponent_text,
+            "Largest N": count_text(int(largest[name]["size"].iat[0])),
+            f"Test MAE there ({quantity.error_unit})": quantity.error(float(largest[name]["error"].mean())),
+            "Runs": count_text(law.n_runs),
+        }
+        for name, law in laws.by_method.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _left_out_sentence(name: str, left_out: LeftOut, quantity: Quantity) -> str:
+    predicted, measured = quantity.error_with_unit(left_out.predicted), quantity.error_with_unit(left_out.measured)
+    return f"{name}: the smaller sizes predict {predicted} at N = {count_text(int(left_out.size))}; measured {measured}."
+
+
+def _crossing_sentence(crossing: Crossing) -> str:
+    if crossing.size is None or crossing.size < 1:
+        return "The laws of M1 and M4 do not meet at any number of frames above 1."
+    where = f"Extrapolated, the laws of M1 and M4 meet at about N = {_rounded(crossing.size)}"
+    if not math.isfinite(crossing.low):
+        return f"{where}; these runs give no interval for it."
+    share = f"{100 * crossing.share:.0f} %"
+    return f"{where}, with {_rounded(crossing.low)} to {_rounded(crossing.high)} over the {share} of resamples in which they meet at all."
+
+
+def _rounded(n: float) -> str:
+    """A number of frames to two digits: 716,432 → 720,000."""
+    return f"{float(f'{n:.2g}'):,.0f}" if n < 1e9 else f"{n:.0e}"
 
 
 def _law(runs: pd.DataFrame) -> MethodLaw:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,11 +15,13 @@ from xfunc_core.elements import ELEMENTS, Element
 from xfunc_core.plots.theme import Palette, faded, palette, template
 from xfunc_core.quantities import count_text
 
-HEIGHT = 380
+HEIGHT = 410
 GAP = 0.03
 """Half of the space between neighbouring cells, in cells."""
-F_BLOCK_UP = 1.6
+F_BLOCK_UP = 0.6
 """Rows 9 and 10 move up by this, so that a small gap parts the f-block from the table."""
+TITLE_WIDTH = 24
+"""Characters in a line of the title; it fits between the s- and the p-block on a phone."""
 LONG_TEXT = 6
 """Values with more characters are written smaller."""
 _SCALES = {  # (diverging, dark): the middle of a diverging scale is near the ground in either mode
@@ -197,5 +200,5 @@ def _add_colour_bar(fig: go.Figure, scale: ColourScale, number_format: Callable[
 
 
 def _title(text: str, c: Palette) -> dict[str, object]:
-    place = {"x": 7.5, "y": 1.1, "xanchor": "center", "yanchor": "middle"}
-    return {**place, "text": text, "font": {"size": 13, "color": c.text}, "showarrow": False, "name": "title"}
+    place = {"x": 7.5, "y": 0.6, "xanchor": "center", "yanchor": "top"}
+    return {**place, "text": "<br>".join(wrap(text, TITLE_WIDTH)), "font": {"size": 13, "color": c.text}, "showarrow": False, "name": "title"}

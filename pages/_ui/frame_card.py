@@ -1,0 +1,21 @@
+"""One frame: its structure beside its labels in one or two functionals."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages._ui.structure_viewer import structure_viewer
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.tables import label_table
+
+
+def frame_card(datasets: list[tuple[Dataset, int]], key: str) -> None:
+    """Draw the structure of the first ``(dataset, row)`` and the labels of all of them side by side."""
+    dataset, row = datasets[0]
+    frame = dataset.table.iloc[row]
+    with st.container(border=True):
+        st.markdown(f"#### {frame['formula']}  \n:gray[{frame['frame_id']} · {frame['n_atoms']} atoms]")
+        structure, labels = st.columns([3, 2])
+        with structure:
+            structure_viewer(dataset.structure(row), key=f"{key}_{dataset.info.content_sha256[:8]}_{row}")
+        labels.dataframe(label_table(datasets), hide_index=True)

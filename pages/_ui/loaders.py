@@ -1,0 +1,73 @@
+"""What pages read from disk, cached by content hash so that nothing stale is shown."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import streamlit as st
+
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.home import datasets_root, runs_root
+from xfunc_core.data.library import PAIRED, list_datasets, open_dataset
+from xfunc_core.data.pairs import Pairs, pair_by_id
+from xfunc_core.explore import Exploration, explore
+from xfunc_core.quantities import Functional
+from xfunc_core.references.paired import PairedScheme
+from xfunc_core.runs.folder import RunFolder, list_runs
+from xfunc_core.runs.results import RunResults
+
+
+def datasets(functional: Functional | None = None) -> list[Dataset]:
+    """All datasets, or those of one functional."""
+    return [d for d in list_datasets(datasets_root()) if functional in (None, d.functional)]
+
+
+def pairs(pbe: Dataset, r2scan: Dataset) -> Pairs:
+    """The frames two datasets share."""
+    return _pairs(pbe.info.name, r2scan.info.name, pbe.info.content_sha256, r2scan.info.content_sha256)
+
+
+def exploration(pbe: Dataset, r2scan: Dataset, scheme: PairedScheme) -> Exploration:
+    """Their correlations."""
+    return _exploration(pbe.info.name, r2scan.info.name, pbe.info.content_sha256, r2scan.info.content_sha256, scheme.value)
+
+
+def partner(r2scan: Dataset, candidates: list[Dataset]) -> str:
+    """The PBE dataset most likely computed on the same frames: the bundled partner, or the closest name."""
+    bundled = {r: p for p, r in PAIRED}
+    if r2scan.info.name in bundled:
+        return bundled[r2scan.info.name]
+    names = [d.info.name for d in candidates]
+    return next(iter(get_close_matches(r2scan.info.name.replace("r2scan", "pbe"), names, 1)), names[0])
+
+
+def run_ids() -> list[str]:
+    """Ids of all runs, newest first."""
+    return [run.id for run in list_runs(runs_root())]
+
+
+def run(run_id: str) -> RunFolder:
+    """One run."""
+    return RunFolder(runs_root() / run_id)
+
+
+def results(folder: RunFolder) -> RunResults:
+    """The results of a finished run; read again only when they change."""
+    return _results(str(folder.path), folder.predictions.stat().st_mtime_ns if folder.predictions.exists() else 0)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Pairing frames …")
+def _pairs(pbe: str, r2scan: str, hash_pbe: str, hash_r2scan: str) -> Pairs:
+    return pair_by_id(open_dataset(datasets_root(), pbe), open_dataset(datasets_root(), r2scan))
+
+
+@st.cache_resource(max_entries=16, show_spinner="Correlating …")
+def _exploration(pbe: str, r2scan: str, hash_pbe: str, hash_r2scan: str, scheme: str) -> Exploration:
+    return explore(_pairs(pbe, r2scan, hash_pbe, hash_r2scan), PairedScheme(scheme))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading predictions …")
+def _results(path: str, changed: int) -> RunResults:
+    from pathlib import Path
+
+    return RunResults(RunFolder(Path(path)))

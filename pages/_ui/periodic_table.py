@@ -1,0 +1,87 @@
+"""The periodic table as a control: click elements, or choose them in the box below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import streamlit as st
+
+from xfunc_core.elements import SYMBOLS, Z_OF
+from xfunc_core.plots.periodic_table import periodic_table_figure
+
+
+def periodic_table(
+    values: Mapping[str, float],
+    *,
+    key: str,
+    title: str = "",
+    unit: str = "",
+    counts: Mapping[str, int] | None = None,
+    diverging: bool = False,
+    log: bool = False,
+    number_format: Callable[[float], str] = "{:.3g}".format,
+) -> list[str]:
+    """Draw the table and return the symbols of the chosen elements, by atomic number.
+
+    The choice is in the URL under ``key``, and survives reruns and page switches. The other
+    arguments are those of ``periodic_table_figure``.
+    """
+    table = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = _choose(values, key)
+    chosen = sorted(chosen, key=Z_OF.__getitem__)
+    figure = periodic_table_figure(
+        values, title=title, unit=unit, counts=counts, selected=chosen, diverging=diverging, log=log,
+        dark=st.context.theme.type == "dark", number_format=number_format,
+    )  # fmt: skip
+    chart = f"{key}_table_{st.session_state.get(_clicks(key), 0)}"
+    table.plotly_chart(
+        figure,
+        key=chart,
+        theme=None,
+        config={"displayModeBar": False},
+        on_select=lambda: _toggle(key, chart),
+        selection_mode="points",
+        alt=f"Periodic table: {title}",
+    )
+    return chosen
+
+
+def _choose(values: Mapping[str, float], key: str) -> list[str]:
+    """The box that holds the choice, which keyboards and screen readers reach, and a button that empties it."""
+    known = {symbol for symbol in values if symbol in Z_OF} | set(st.session_state.get(key, ()))
+    options = [symbol for symbol in SYMBOLS if symbol in known]
+    chosen = st.multiselect(
+        "Chosen elements",
+        options,
+        key=key,
+        placeholder="Click elements in the table, or choose them here",
+        label_visibility="collapsed",
+        bind="query-params",
+        persist_state="session",
+    )
+    st.button("Clear", key=f"{key}_clear", on_click=_put, args=(key, []), disabled=not chosen, icon=":material/close:")
+    return chosen
+
+
+def _toggle(key: str, chart: str) -> None:
+    """Take a clicked element in or out; the next chart has a new key, so that it can be clicked again."""
+    chosen = list(st.session_state.get(key, ()))
+    for point in st.session_state[chart].selection.points:
+        symbol = point.get("customdata")
+        symbol = symbol[0] if isinstance(symbol, list) and symbol else symbol
+        if symbol in chosen:
+            chosen.remove(symbol)
+        elif symbol in Z_OF:
+            chosen.append(symbol)
+    st.session_state[_clicks(key)] = st.session_state.get(_clicks(key), 0) + 1
+    _put(key, chosen)
+
+
+def _put(key: str, chosen: list[str]) -> None:
+    st.session_state[key] = chosen
+
+
+def _clicks(key: str) -> str:
+    """Name of the number of clicks so far in the session."""
+    return f"{key}_clicks"

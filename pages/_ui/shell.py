@@ -1,0 +1,81 @@
+"""The frame of every page: a title with one sentence, one place where errors become sentences, figures in one look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
+
+from xfunc_core.errors import XfuncError
+
+_PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"], "toImageButtonOptions": {"format": "svg"}}
+
+
+@contextmanager
+def page(title: str, sentence: str) -> Iterator[None]:
+    """Draw the title; inside, an error meant for the user ends the page as one sentence."""
+    _start_over_through_app()
+    st.title(title)
+    st.caption(sentence)
+    with sentences():
+        yield
+
+
+def _start_over_through_app() -> None:
+    """Opened by its own address on a fresh server, a page is run without app.py by Streamlit's old discovery of pages/."""
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False  # what st.navigation in app.py does
+        st.rerun()
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Show an error meant for the user as it is and stop there."""
+    try:
+        yield
+    except XfuncError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+
+
+def is_dark() -> bool:
+    """Whether the reader's theme is dark."""
+    return st.context.theme.type == "dark"
+
+
+def show(figure: go.Figure, key: str, *, clickable: bool = False) -> list[dict[str, Any]]:
+    """Draw a figure; with ``clickable`` return the points the reader clicked."""
+    if not clickable:
+        st.plotly_chart(figure, key=key, theme=None, config=_PLOTLY)
+        return []
+    event = st.plotly_chart(figure, key=key, theme=None, config=_PLOTLY, on_select="rerun", selection_mode="points")
+    return list(event.selection.points)
+
+
+def clicked_frame(points: list[dict[str, Any]]) -> int | None:
+    """The frame a clicked point carries in its customdata."""
+    for point in points:
+        data = point.get("customdata")
+        value = data[0] if isinstance(data, list | tuple) and data else data
+        if isinstance(value, int | float):
+            return int(value)
+    return None
+
+
+def empty(icon: str, sentence: str, link: str | None = None, label: str = "") -> None:
+    """A designed empty state: what is missing, and the way to it."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.markdown(f":material/{icon}:")
+        st.markdown(sentence)
+        if link:
+            st.page_link(link, label=label, icon=":material/arrow_forward:")
+
+
+def warn(lines: list[str]) -> None:
+    """Caveats, one quiet line each."""
+    for line in lines:
+        st.caption(f":material/info: {line}")

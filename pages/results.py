@@ -1,0 +1,86 @@
+"""Results: what a finished run predicts, against DFT, before and after."""
+
+import streamlit as st
+
+from pages._ui import loaders
+from pages._ui.choose import choose_run
+from pages._ui.frame_card import frame_card
+from pages._ui.shell import clicked_frame, empty, is_dark, page, sentences, show
+from xfunc_core.data.home import datasets_root, runs_root
+from xfunc_core.data.library import open_dataset
+from xfunc_core.plots.parity import parity_figure
+from xfunc_core.quantities import Method, Quantity, count_text
+from xfunc_core.runs.comparison import comparison_table
+from xfunc_core.runs.folder import list_runs
+from xfunc_core.runs.results import PARTS, STAGES, RunResults
+from xfunc_core.runs.state import RunState
+
+_BEFORE = [stage for stage in STAGES if stage != "trained"]
+
+
+def _metrics(results: RunResults, part: str, before: str) -> None:
+    shown = results.labelled(part)
+    for column, quantity in zip(st.columns(len(shown)), shown, strict=True):
+        was, now = results.error(before, quantity, part), results.error("trained", quantity, part)
+        column.metric(f"{quantity.label} MAE ({quantity.error_unit})", quantity.error(now["mae"]), f"before: {quantity.error(was['mae'])}", delta_color="off", delta_arrow="off", border=True, help=f"N = {count_text(now['n'])}; RMSE {quantity.error_with_unit(now['rmse'])}.")
+
+
+def _parity(results: RunResults, quantity: Quantity, part: str, before: str) -> None:
+    figure = parity_figure(
+        quantity,
+        results.values("label", quantity, part),
+        results.values(before, quantity, part),
+        results.values("trained", quantity, part),
+        (STAGES[before], STAGES["trained"]),
+        results.frame_rows(quantity, part),
+        is_dark(),
+    )
+    row = clicked_frame(show(figure, f"parity_{quantity.key}_{part}_{before}", clickable=True))
+    if row is None:
+        st.caption("Click a point to see its structure.")
+        return
+    with sentences():
+        frame_card([(open_dataset(datasets_root(), results.folder.config()["dataset"]), row)], key=f"result_{quantity.key}")
+
+
+def _downloads(results: RunResults, part: str) -> None:
+    run = results.folder
+    with st.container(horizontal=True):
+        st.download_button("Energies (CSV)", results.frame_table(part).to_csv(index=False), f"{run.id}-{part}.csv", "text/csv", icon=":material/download:")
+        st.download_button("Errors (JSON)", run.metrics.read_bytes, f"{run.id}-metrics.json", "application/json", icon=":material/download:")
+        st.download_button("References (JSON)", run.references.read_bytes, f"{run.id}-references.json", "application/json", icon=":material/download:")
+        st.download_button("Model (chgnet checkpoint)", run.model.read_bytes, f"{run.id}.pth.tar", icon=":material/download:", help="Opens with chgnet: CHGNet.from_file(path).")
+
+
+with page("Results", "What a run's model says about materials it has never seen, against DFT: before and after."):
+    finished = [run for run in list_runs(runs_root()) if run.state() is RunState.FINISHED]
+    if not finished:
+        empty("target", "No run has finished yet.", "pages/finetune.py", "Launch a fine-tuning")
+        st.stop()
+    left, middle, right = st.columns([3, 3, 2])
+    with left:
+        results = loaders.results(loaders.run(choose_run("Run", [run.id for run in finished], [run.title for run in finished], "result_run")))
+    before = middle.selectbox("Before", _BEFORE, format_func=STAGES.get, key="before", help="The pretrained model as it is, or with the references this run starts from: the rest is what training did.")
+    part = right.selectbox("Frames", list(PARTS), format_func=PARTS.get, key="part")
+    config, metrics = results.folder.config(), results.metrics
+    st.caption(
+        f"{Method(config['method']).label} · {config['dataset']} · {count_text(metrics['n_frames']['train'])} training, {count_text(metrics['n_frames']['validation'])} validation "
+        f"and {count_text(metrics['n_frames']['test'])} test frames, split by material · best epoch {metrics['best_epoch']} of {config['epochs']}"
+    )
+    _metrics(results, part, before)
+    shown = results.labelled(part)
+    for tab, quantity in zip(st.tabs([q.label for q in shown]), shown, strict=True):
+        with tab:
+            _parity(results, quantity, part, before)
+    st.subheader("Errors", divider="gray")
+    st.dataframe(results.error_table(part), hide_index=True)
+    if metrics["left_out"]:
+        with st.expander(f"{count_text(len(metrics['left_out']))} frames were left out because CHGNet cannot take them"):
+            st.dataframe(metrics["left_out"], hide_index=True)
+    _downloads(results, part)
+
+    same = [loaders.results(run) for run in finished if run.config().get("dataset") == config["dataset"] and not run.config().get("sweep")]
+    if len(same) > 1:
+        st.subheader("Beside the other runs on this dataset", divider="gray")
+        st.dataframe(comparison_table(same, part), hide_index=True)
+        st.caption("Errors of the fine-tuned models. They compare only where the split seed and the fractions are the same.")

@@ -1,0 +1,74 @@
+"""Runs: what is waiting, running and done, with live curves."""
+
+import streamlit as st
+
+from pages._ui import loaders
+from pages._ui.choose import choose_run
+from pages._ui.shell import empty, is_dark, page, sentences, show
+from xfunc_core.data.home import runs_root
+from xfunc_core.plots.learning import learning_curves
+from xfunc_core.quantities import duration_text
+from xfunc_core.runs.dispatcher import ensure_dispatcher
+from xfunc_core.runs.folder import RunFolder, list_runs
+from xfunc_core.runs.overview import progress_of, run_table
+from xfunc_core.runs.state import RunState
+
+_SECONDS = 3
+
+
+def _act(run: RunFolder) -> None:
+    """The buttons that fit the run's state."""
+    state = run.state()
+    left, middle, right, _ = st.columns([1, 1, 1, 2])
+    if state.is_active and left.button("Cancel", icon=":material/stop_circle:", disabled=run.cancel_requested()):
+        run.request_cancel()
+        st.rerun()
+    if state in (RunState.LOST, RunState.FAILED, RunState.CANCELLED) and left.button("Resume", icon=":material/play_arrow:", help="Goes on from the last finished epoch."):
+        run.retry()
+        ensure_dispatcher(runs_root())
+        st.rerun()
+    if state is RunState.FINISHED and left.button("See results", type="primary", icon=":material/target:"):
+        st.session_state["result_run"] = run.id
+        st.switch_page("pages/results.py")
+    if not state.is_active and middle.button("Delete", icon=":material/delete:"):
+        run.delete()
+        st.rerun()
+    with right.popover("Rename", icon=":material/edit:"):
+        title = st.text_input("Title", run.title, key=f"title_{run.id}")
+        if st.button("Save", key=f"save_{run.id}"):
+            run.rename(title)
+            st.rerun()
+
+
+def _watch(run_id: str) -> None:
+    """The part that is redrawn while a run is active."""
+    with sentences():
+        run = loaders.run(run_id)
+        state, progress = run.state(), progress_of(run)
+        st.markdown(f"**{state.label}** · {run.explanation()}")
+        if state.is_active:
+            st.progress(progress.fraction, f"Epoch {progress.epoch} of {progress.epochs} · {duration_text(progress.seconds)} so far, about {duration_text(progress.seconds_left)} left" if progress.epoch else "Waiting for the first epoch …")
+        if progress.records:
+            show(learning_curves(progress.records, is_dark()), f"curves_{run_id}")
+        with st.expander("Log", expanded=state in (RunState.FAILED, RunState.LOST)):
+            st.code(run.log_tail() or "Nothing yet.", language=None)
+    if st.session_state.get(f"state_{run_id}", state) is not state:
+        st.session_state[f"state_{run_id}"] = state
+        st.rerun()
+    st.session_state[f"state_{run_id}"] = state
+
+
+with page("Runs", "Every run is a folder on disk; it goes on without the browser and without the app."):
+    runs = list_runs(runs_root())
+    if not runs:
+        empty("model_training", "No run yet. The default one takes about a minute on two cores.", "pages/finetune.py", "Launch a fine-tuning")
+        st.stop()
+    st.dataframe(run_table(runs), hide_index=True, height="content" if len(runs) < 8 else 320)
+    chosen = choose_run("Run", [run.id for run in runs], [run.title for run in runs], "run")
+    run = loaders.run(chosen)
+    if run.state() is RunState.BROKEN:
+        run.config()  # says what is wrong with the folder, in one sentence
+    _act(run)
+    active = run.state().is_active
+    live = st.toggle("Live", value=True, help=f"Redraw every {_SECONDS} s while the run is active.") if active else False
+    st.fragment(_watch, run_every=_SECONDS if live else None)(chosen)

@@ -1,0 +1,93 @@
+"""What launching a run or a sweep will do, and the launch itself: the same for the pages and the CLI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.quantities import count_text
+from xfunc_core.runs.devices import cpu_slots, gpu_ids
+from xfunc_core.runs.estimate import Estimate, estimate
+from xfunc_core.runs.folder import RunFolder
+from xfunc_core.runs.sweeps import submit_sweep
+from xfunc_core.training.plan import Plan, make_plan
+from xfunc_core.training.settings import FinetuneSettings
+from xfunc_core.training.sweep import SweepSettings, element_coverage, expand
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A run before its launch.
+
+    Attributes:
+        settings: what it is told to do.
+        plan: the same, resolved against its dataset.
+        estimate: the time it will take.
+    """
+
+    settings: FinetuneSettings
+    plan: Plan
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class SweepPreview:
+    """A sweep before its launch.
+
+    Attributes:
+        id: the sweep's id, and the beginning of its runs' ids.
+        title: the dataset's title.
+        budget: how training is kept comparable over sizes.
+        runs: settings by run id, in the order of the queue.
+        estimate: the time until the last run ends.
+        coverage: per size, test frames whose elements all occur in the subset (fewest over seeds), and all test frames.
+    """
+
+    id: str
+    title: str
+    budget: str
+    runs: dict[str, FinetuneSettings]
+    estimate: Estimate
+    coverage: dict[int, tuple[int, int]]
+
+    def warnings(self) -> list[str]:
+        """What a careful colleague would say before the sweep starts, one sentence each."""
+        poor = [f"{count_text(size)} ({covered} of {n_test})" for size, (covered, n_test) in self.coverage.items() if covered < n_test]
+        if not poor:
+            return []
+        return [f"Test frames whose elements all occur in training are not all at N = {', '.join(poor)}: there part of the error is a missing reference energy, not a lack of training."]
+
+
+def preview(settings: FinetuneSettings, dataset: Dataset, known: Sequence[RunFolder] = ()) -> Preview:
+    """Resolve a run; ``known`` are this machine's runs, newest first, from which the time is estimated.
+
+    Raises:
+        ConfigError: the settings do not fit the dataset.
+    """
+    plan = make_plan(settings, dataset)
+    return Preview(settings, plan, estimate(plan.atoms_per_epoch, settings.epochs, settings.device, known))
+
+
+def preview_sweep(sweep: SweepSettings, dataset: Dataset, sweep_id: str, known: Sequence[RunFolder] = ()) -> SweepPreview:
+    """Resolve a sweep, as `preview` does a run.
+
+    Raises:
+        ConfigError: a size is larger than the training set, or the settings do not fit the dataset.
+    """
+    runs = expand(sweep, dataset, sweep_id)
+    single = [preview(settings, dataset, known).estimate for settings in runs.values()]
+    slots = max(1, len(gpu_ids()) if sweep.base.device == "cuda" else cpu_slots())
+    seconds = max(sum(e.seconds for e in single) / slots, max(e.seconds for e in single))
+    whole = Estimate(seconds, all(e.measured_here for e in single))
+    return SweepPreview(sweep_id, dataset.info.title, sweep.budget, runs, whole, element_coverage(sweep, dataset))
+
+
+def launch_sweep(sweep: SweepPreview, sweeps_root: Path, runs_root: Path) -> list[RunFolder]:
+    """Put all runs of a sweep into the queue; launching it twice starts nothing twice.
+
+    Raises:
+        RunError: the runs cannot be written or the process that starts them cannot be started.
+    """
+    return submit_sweep(sweeps_root, runs_root, sweep.id, sweep.title, sweep.budget, {run_id: s.to_dict() for run_id, s in sweep.runs.items()})
