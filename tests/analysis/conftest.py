@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -69,7 +69,7 @@ def fit_floor(table: pd.DataFrame, level: float = 0.95) -> FloorLaw | str:
         return "The error does not bend like a power law with a floor, so no floor is given."
     inside = floors[squares.min(axis=1) <= squares[row, column] * _widening(len(errors), level)]
     if inside[0] == 0.0:
-        return f"A law without a floor fits as well; the floor lies below {inside[-1]:.3g} in the unit of the errors."
+        return "A law without a floor fits as well, so no floor is given."
     rmse = float(np.sqrt(squares[row, column] / len(errors)))
     return FloorLaw(floors[row], amplitudes[row, column], EXPONENTS[column], inside[0], inside[-1], rmse, len(errors))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from xfunc_core.analysis.floor import FloorLaw, fit_floor
 from xfunc_core.analysis.scaling import Crossing, LeftOut, PowerLawBand, bootstrap_power_law, caveats, crossover_interval, leave_largest_out
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import MISSING, Method, Quantity, count_text
@@ -20,12 +21,14 @@ class MethodLaw:
     Attributes:
         band: the fitted law with its interval, or None.
         reason: why there is no law, '' if there is one.
+        floor: the law with a floor, or in a sentence why none is given.
         left_out: prediction of the largest size from the smaller ones, or None with fewer than three sizes.
         n_runs: runs with a test error.
     """
 
     band: PowerLawBand | None
     reason: str
+    floor: FloorLaw | str
     left_out: LeftOut | None
     n_runs: int
 
@@ -47,6 +50,7 @@ class MethodLaw:
             "r2": fit.r2 if fit else None,
             "n_runs": self.n_runs,
             "reason": self.reason,
+            "floor": {"value": self.floor.floor, "interval": [self.floor.floor_low, self.floor.floor_high]} if isinstance(self.floor, FloorLaw) else None,
             "left_out": self.left_out.__dict__ if self.left_out else None,
         }
 
@@ -68,9 +72,10 @@ class ScalingLaws:
     caveats: list[str]
 
     def sentences(self, quantity: Quantity) -> list[str]:
-        """What the laws predict: the largest size from the smaller ones, and where scratch would meet transfer."""
-        said = [_left_out_sentence(name, law.left_out, quantity) for name, law in self.by_method.items() if law.left_out]
-        said += [f"{name}: {law.reason}" for name, law in self.by_method.items() if law.reason]
+        """What the laws predict: the largest size from the smaller ones, the floor, and where scratch would meet transfer."""
+        said = [f"{name}: {law.reason}" for name, law in self.by_method.items() if law.reason]
+        said += [_left_out_sentence(name, law.left_out, quantity) for name, law in self.by_method.items() if law.left_out]
+        said += [_floor_sentence(name, law.floor, quantity) for name, law in self.by_method.items() if law.band]
         return said + ([_crossing_sentence(self.crossing)] if self.crossing else [])
 
     @property
@@ -117,6 +122,13 @@ def _left_out_sentence(name: str, left_out: LeftOut, quantity: Quantity) -> str:
     return f"{name}: the smaller sizes predict {predicted} at N = {count_text(int(left_out.size))}; measured {measured}."
 
 
+def _floor_sentence(name: str, floor: FloorLaw | str, quantity: Quantity) -> str:
+    if isinstance(floor, str):
+        return f"{name}: {floor}"
+    low, high = (quantity.error_with_unit(x) for x in (floor.floor_low, floor.floor_high))
+    return f"{name}: with endless data about {quantity.error_with_unit(floor.floor)} would remain ({low} to {high}); an extrapolation."
+
+
 def _crossing_sentence(crossing: Crossing) -> str:
     if crossing.size is None or crossing.size < 1:
         return "The laws of M1 and M4 do not meet at any number of frames above 1."
@@ -134,14 +146,14 @@ def _rounded(n: float) -> str:
 
 def _law(runs: pd.DataFrame) -> MethodLaw:
     try:
-        band, reason = bootstrap_power_law(runs), ""
+        band, reason, floor = bootstrap_power_law(runs), "", fit_floor(runs)
     except DataError as error:
-        band, reason = None, str(error)
+        band, reason, floor = None, str(error), ""
     try:
         left_out = leave_largest_out(runs)
     except DataError:
         left_out = None
-    return MethodLaw(band, reason, left_out, len(runs))
+    return MethodLaw(band, reason, floor, left_out, len(runs))
 
 
 def _texts(said: set[str]) -> list[str]:

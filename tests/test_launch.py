@@ -1,0 +1,84 @@
+"""What a launch promises, on the bundled data and on finished runs with known times."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xfunc_core.data.library import install_bundled, open_dataset
+from xfunc_core.errors import ConfigError
+from xfunc_core.launch import preview, preview_sweep
+from xfunc_core.runs.estimate import estimate
+from xfunc_core.runs.folder import RunFolder
+from xfunc_core.runs.state import RunState
+from xfunc_core.training.settings import FinetuneSettings
+from xfunc_core.training.sweep import SweepSettings
+
+SETTINGS = FinetuneSettings(dataset="xfunc-dft-r2scan", epochs=4)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("datasets")
+    install_bundled(root)
+    return open_dataset(root, SETTINGS.dataset)
+
+
+def finished_run(root: Path, seconds: float, atoms: int) -> RunFolder:
+    run = RunFolder.create(root, SETTINGS.to_dict())
+    run.write_json(run.metrics, {"timing": {"device": "cpu", "seconds": seconds, "atoms_trained": atoms}})
+    with run.claim():
+        run.finish(RunState.FINISHED)
+    return run
+
+
+def test_a_preview_counts_every_frame_once(dataset):
+    split = preview(SETTINGS, dataset).plan.split
+    rows = np.concatenate([split.train, split.validation, split.test])
+    assert sorted(rows) == list(range(len(dataset)))
+
+
+def test_the_time_comes_from_the_runs_of_this_machine(dataset, tmp_path):
+    atoms = int(dataset.table["n_atoms"].to_numpy()[preview(SETTINGS, dataset).plan.split.train].sum())
+    expected = preview(SETTINGS, dataset, [finished_run(tmp_path, seconds=50.0, atoms=1000)]).estimate
+    nothing = estimate(0, 1, "cpu").seconds  # importing and evaluating
+    assert expected.measured_here
+    assert expected.seconds - nothing == pytest.approx(0.05 * 4 * atoms)
+    assert not preview(SETTINGS, dataset).estimate.measured_here
+
+
+def test_a_sweep_takes_as_long_as_its_runs_one_after_another(dataset, monkeypatch):
+    monkeypatch.delenv("XFUNC_CPU_SLOTS", raising=False)
+    sweep = SweepSettings(SETTINGS, methods=("M1", "M4"), sizes=(8, 16), n_seeds=3)
+    planned = preview_sweep(sweep, dataset, "s")
+    assert len(planned.runs) == 2 * 2 * 3
+    assert planned.estimate.seconds == pytest.approx(sum(preview(s, dataset).estimate.seconds for s in planned.runs.values()))
+    monkeypatch.setenv("XFUNC_CPU_SLOTS", "3")
+    assert preview_sweep(sweep, dataset, "s").estimate.seconds == pytest.approx(planned.estimate.seconds / 3)
+
+
+def test_a_sweep_says_at_which_sizes_elements_are_missing(dataset):
+    n_train = len(preview(SETTINGS, dataset).plan.split.train)
+    planned = preview_sweep(SweepSettings(SETTINGS, sizes=(4, n_train), n_seeds=1), dataset, "s")
+    contains = dataset.composition > 0
+    subset = preview(dataclasses.replace(SETTINGS, train_size=4), dataset).plan.split
+    covered = [not (contains[row] & ~contains[subset.train].any(axis=0)).any() for row in subset.test]
+    assert planned.coverage[4] == (sum(covered), len(subset.test))
+    assert planned.coverage[n_train][0] == planned.coverage[n_train][1]
+    (sentence,) = planned.warnings()
+    assert f"N = 4 ({sum(covered)} of {len(subset.test)})" in sentence
+
+
+def test_a_size_beyond_the_training_set_is_refused(dataset):
+    with pytest.raises(ConfigError, match="A subset of 100000 frames is not possible"):
+        preview_sweep(SweepSettings(SETTINGS, sizes=(8, 100_000)), dataset, "s")
+
+
+def test_settings_survive_the_way_into_the_run_folder(dataset, tmp_path):
+    (run_id, settings), *_ = preview_sweep(SweepSettings(SETTINGS, sizes=(8, 16)), dataset, "s").runs.items()
+    run = RunFolder.create(tmp_path, settings.to_dict(), run_id=run_id)
+    assert FinetuneSettings.from_dict(json.loads(run.config_file.read_text())) == settings
