@@ -1,264 +1,281 @@
-"""What each command of the CLI does: core in, an answer for people (text) and for scripts (data) out."""
+"""What can be written on the command line, its help, and which answer each command asks for."""
 
 from __future__ import annotations
 
+import argparse
+import ast
+import dataclasses
+import inspect
 import json
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import pandas as pd
-
-from xfunc_core.data.home import datasets_root, home, runs_root, sweeps_root
-from xfunc_core.data.importing import default_name, import_file
-from xfunc_core.data.library import damaged, delete_dataset, install_bundled, list_datasets, open_dataset
-from xfunc_core.data.pairs import pair_by_id
-from xfunc_core.errors import RunError
-from xfunc_core.explore import component_table, element_table, explore
-from xfunc_core.quantities import ENERGY, QUANTITIES, Functional, Method, correlation_text, count_text, duration_text
+from xfunc_core.answers import data, references, runs, sweeps, training
+from xfunc_core.answers.answer import Answer, Say
+from xfunc_core.data.home import home
+from xfunc_core.errors import ConfigError
+from xfunc_core.quantities import QUANTITIES, Functional, Method
 from xfunc_core.references.paired import PairedScheme
-from xfunc_core.references.schemes import ElementReferences, Scheme
-from xfunc_core.runs.dispatcher import ensure_dispatcher, submit
-from xfunc_core.runs.estimate import Estimate, estimate
-from xfunc_core.runs.folder import RunFolder, list_runs
-from xfunc_core.runs.results import RunResults
-from xfunc_core.runs.state import RunState
-from xfunc_core.runs.sweeps import list_sweeps, open_sweep, sweep_table
-from xfunc_core.training.plan import make_plan
-from xfunc_core.training.settings import FinetuneSettings
+from xfunc_core.references.schemes import Scheme
+from xfunc_core.runs.folder import RunFolder
+from xfunc_core.runs.identity import Identity
+from xfunc_core.runs.results import PARTS
+from xfunc_core.training.settings import DEVICES, FinetuneSettings
+from xfunc_core.training.sweep import BUDGETS, EQUAL_STEPS
+
+Run = Callable[[argparse.Namespace, Say], Answer]
+
+PROGRAM = "python -m xfunc_core"
+_DESCRIPTION = """\
+xfunc moves CHGNet, a machine-learning interatomic potential, from PBE to r²SCAN.
+
+A first walk through, on the data that comes with xfunc:
+
+  {program} datasets                          what is there
+  {program} correlate                         PBE against r²SCAN, raw and referenced
+  {program} references xfunc-dft-r2scan       reference energies, fitted on the training part
+  {program} finetune xfunc-dft-r2scan --wait  fine-tune CHGNet with the paper's method M4
+  {program} evaluate RUN                      its errors before and after
+  {program} sweep xfunc-dft-r2scan --wait     M1 and M4 over four sizes and two seeds
+  {program} scaling SWEEP                     the scaling laws of a sweep
+
+Everything lies in XFUNC_HOME (now {home}).
+Runs go on when the command ends; --wait stays with them, --here does their work in this process (for Slurm)."""
+_EPILOG = "Every command takes --json and has its own help with examples: {program} COMMAND --help. The walk-through is in docs/cli.md."
+
+_BY_SWEEP = ("method", "train_size", "seed", "subset_seed", "sweep")
+"""Settings that a sweep sets for each of its runs."""
+_FOR_REFERENCES = ("split_seed", "validation_fraction", "test_fraction", "train_size", "subset_seed")
+_CHOICES = {"method": [m.value for m in Method], "references": [s.value for s in Scheme if s is not Scheme.KEEP], "device": list(DEVICES)}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a command says: text for people, data for ``--json``."""
-
-    text: str
-    data: Any
-    exit_code: int = 0
+class UsageError(Exception):
+    """The command is not written right; the message is a sentence."""
 
 
-def import_dataset(file: str, name: str | None, title: str, functional: str | None, replace: bool) -> Answer:
-    """Import a file as a dataset."""
+class _Parser(argparse.ArgumentParser):
+    """Raises what argparse would print, and takes no abbreviated options: a script must not change its meaning later."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, formatter_class=_Formatter, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}. See: {self.prog} --help")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of descriptions, and names the default where an option has one worth a word."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        shown = "" if action.default in (None, False, "", argparse.SUPPRESS) else " (default: %(default)s)"
+        return (action.help or "") + shown
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. A parsed command has ``run``, which takes the options and a `Say`."""
+    whole = _Parser(PROGRAM, description=_DESCRIPTION.format(program=PROGRAM, home=home()), epilog=_EPILOG.format(program=PROGRAM))
+    added = whole.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_import, _datasets, _correlate, _references, _finetune, _runs, _evaluate, _sweep, _scaling):
+        add(added)
+    return whole
+
+
+def _command(added: Any, name: str, run: Run, sentence: str, examples: Sequence[str], note: str = "") -> argparse.ArgumentParser:
+    shown = "\n".join(["examples:", *(f"  {PROGRAM} {name} {example}".rstrip() for example in examples), *(["", note] if note else [])])
+    command = added.add_parser(name, help=sentence, description=sentence, epilog=shown.replace("%", "%%"))
+    command.add_argument("--json", action="store_true", help="answer in JSON, for scripts; errors too, on stderr")
+    command.set_defaults(run=run)
+    return command
+
+
+def _import(added: Any) -> None:
+    examples = ["MatPES-R2SCAN-2025.1.json.gz", "frames.jsonl --name my-pbe --functional pbe --title 'My PBE set'"]
+    note = "Energies are total eV, forces eV/Å, stress kbar in VASP's sign and order (xx yy zz yz xz xy); xfunc keeps GPa, tension positive. See docs/data.md."
+    command = _command(added, "import", lambda o, say: data.import_dataset(o.file, o.name, o.title, o.functional, o.replace, say), "Import a MatPES file (JSON list, JSON lines, gzip or not) as a dataset.", examples, note)
+    command.add_argument("file", help="path of the file; it is read once and not changed")
+    command.add_argument("--name", help="name of the dataset; made from the file's name if not given")
+    command.add_argument("--title", default="", help="title on screen; the name if empty")
+    command.add_argument("--functional", choices=[f.value for f in Functional], help="for files whose documents do not say")
+    command.add_argument("--replace", action="store_true", help="replace a dataset of the same name")
+
+
+def _datasets(added: Any) -> None:
+    def run(o: argparse.Namespace, say: Say) -> Answer:
+        if o.delete and not o.name:
+            raise ConfigError(f"Name the dataset to delete: {PROGRAM} datasets NAME --delete.")
+        return data.delete(o.name) if o.delete else data.describe(o.name) if o.name else data.datasets()
+
+    command = _command(added, "datasets", run, "List the datasets, or describe or delete one.", ["", "xfunc-dft-r2scan", "my-pbe --delete"])
+    command.add_argument("name", nargs="?", help="describe this one")
+    command.add_argument("--delete", action="store_true", help="delete it")
+
+
+def _correlate(added: Any) -> None:
+    examples = ["", "--elements O,F", "matpes-elements-pbe matpes-elements-r2scan --references isolated-atoms"]
+    note = "Frames pair by id and equal geometry. Energies per atom in eV/atom, forces eV/Å, stress GPa, moments μB; r is Pearson's coefficient."
+    command = _command(added, "correlate", lambda o, say: data.correlate(o.pbe, o.r2scan, o.references, o.elements), "Correlate PBE with r²SCAN over the frames that two datasets share.", examples, note)
+    command.add_argument("pbe", nargs="?", default="xfunc-dft-pbe", help="dataset labelled with PBE")
+    command.add_argument("r2scan", nargs="?", default="xfunc-dft-r2scan", help="dataset labelled with r²SCAN")
+    command.add_argument("--references", choices=[s.value for s in PairedScheme], default=PairedScheme.LSTSQ.value, help="what to subtract from the energies")
+    command.add_argument("--elements", default="", metavar="Fe,O", help="only these in the table of elements")
+
+
+def _references(added: Any) -> None:
+    def run(o: argparse.Namespace, say: Say) -> Answer:
+        return references.compare(_settings(o), say) if o.compare else references.references(_settings(o), Scheme(o.scheme), say)
+
+    note = "\n".join(f"  {s.value:<14} {s.sentence}" for s in Scheme)
+    examples = ["xfunc-dft-r2scan", "xfunc-dft-r2scan --scheme lstsq --train-size 20", "xfunc-dft-r2scan --compare"]
+    command = _command(added, "references", run, "Fit elemental reference energies (eV/atom) on the training part of a dataset.", examples, f"schemes:\n{note}")
+    command.add_argument("dataset")
+    command.add_argument("--scheme", choices=[s.value for s in Scheme], default=Scheme.RESIDUAL.value, help="how to choose them; see docs/references.md")
+    command.add_argument("--compare", action="store_true", help="lay the errors of the pretrained network under every scheme side by side")
+    _setting_options(command, _FOR_REFERENCES)
+
+
+def _finetune(added: Any) -> None:
+    def run(o: argparse.Namespace, say: Say) -> Answer:
+        return training.finetune(_settings(o), wait=o.wait, dry_run=o.dry_run, work=_work if o.here else None, say=say)
+
+    methods = "\n".join(f"  {m.value}  {m.sentence}" for m in Method)
+    examples = ["xfunc-dft-r2scan --wait", "xfunc-dft-r2scan --method M3 --epochs 50 --dry-run", "--config settings.json --seed 1", "my-r2scan --device cuda --here     (in a Slurm job)"]
+    command = _command(added, "finetune", run, "Fine-tune CHGNet in the background; the run goes on when this command ends.", examples, f"methods:\n{methods}")
+    command.add_argument("dataset", nargs="?", help="what to learn from; --config may name it instead")
+    command.add_argument("--config", metavar="FILE", help="JSON of settings to start from: a run's config.json, or what --dry-run --json prints; options overrule it")
+    _waiting_options(command, "the run's errors", "only show the resolved settings and the estimated time")
+    _setting_options(command, [f.name for f in dataclasses.fields(FinetuneSettings) if f.name not in ("dataset", "sweep")])
+
+
+def _runs(added: Any) -> None:
+    def run(o: argparse.Namespace, say: Say) -> Answer:
+        if o.run_id is None:
+            if o.action:
+                raise ConfigError(f"Name the run to {o.action}: {PROGRAM} runs RUN --{o.action}.")
+            return runs.listing()
+        if o.action == "resume":
+            return runs.resume(o.run_id, _work if o.here else None, o.wait, say)
+        acts = {None: runs.show, "cancel": runs.cancel, "delete": runs.delete, "log": lambda name: runs.log(name, o.lines)}
+        return acts[o.action](o.run_id)
+
+    command = _command(added, "runs", run, "List the runs, or look at, cancel, resume or delete one.", ["", "RUN", "RUN --log --lines 20", "RUN --cancel", "RUN --resume --wait", "RUN --delete"])
+    command.add_argument("run_id", nargs="?", metavar="RUN", help="this one only")
+    actions = command.add_mutually_exclusive_group()
+    for action, sentence in (("cancel", "ask it to stop"), ("resume", "go on from its last finished epoch"), ("delete", "delete its folder"), ("log", "print the end of its log")):
+        actions.add_argument(f"--{action}", dest="action", action="store_const", const=action, default=argparse.SUPPRESS, help=sentence)
+    command.set_defaults(action=None)
+    command.add_argument("--lines", type=int, default=200, help="of the log")
+    command.add_argument("--wait", action="store_true", help="after --resume, stay until it ends")
+    command.add_argument("--here", action="store_true", help="after --resume, do the work in this process")
+
+
+def _evaluate(added: Any) -> None:
+    examples = ["RUN", "RUN --part validation", "RUN xfunc-dft-r2scan", "pretrained matpes-elements-pbe", "best.pth.tar my-r2scan"]
+    note = "Errors: energy meV/atom, force meV/Å (each component), stress GPa (each component), magnetic moment μB (each atom); N counts those."
+    command = _command(added, "evaluate", lambda o, say: training.evaluate(o.model, o.dataset, o.part, say), "Show a run's errors before and after training, or evaluate a model on a whole dataset.", examples, note)
+    command.add_argument("model", help="a run, the path of a CHGNet checkpoint, or 'pretrained'")
+    command.add_argument("dataset", nargs="?", help="evaluate on every frame of this dataset instead of the run's own parts")
+    command.add_argument("--part", choices=list(PARTS), default="test", help="of the run's split")
+
+
+def _sweep(added: Any) -> None:
+    def run(o: argparse.Namespace, say: Say) -> Answer:
+        return sweeps.sweep(_settings(o), o.methods, o.sizes, o.seeds, o.budget, o.name, wait=o.wait, dry_run=o.dry_run, work=_work if o.here else None, say=say)
+
+    examples = ["xfunc-dft-r2scan --wait", "xfunc-dft-r2scan --sizes 8,16,32 --seeds 3 --dry-run", "my-r2scan --name night --device cuda --here     (in each job of a Slurm array)"]
+    note = "Validation and test frames are the same in every run; the subsets of one seed are nested; references are fitted on the subset alone."
+    command = _command(added, "sweep", run, "Fine-tune over methods, nested training sizes and seeds, for a scaling law.", examples, note)
+    command.add_argument("dataset")
+    command.add_argument("--methods", default="M1,M4", help="separated by commas")
+    command.add_argument("--sizes", default="", help="training frames, separated by commas; if empty, four sizes that halve from all")
+    command.add_argument("--seeds", type=int, default=2, help="repetitions per size")
+    command.add_argument("--budget", choices=list(BUDGETS), default=EQUAL_STEPS, help="; ".join(f"{k}: {v}" for k, v in BUDGETS.items()))
+    command.add_argument("--name", help="id of the sweep; made from the time if not given. Given again, nothing is started twice")
+    _waiting_options(command, "the scaling law", "only list the runs and the estimated time")
+    _setting_options(command, [f.name for f in dataclasses.fields(FinetuneSettings) if f.name not in ("dataset", *_BY_SWEEP)])
+
+
+def _scaling(added: Any) -> None:
+    def run(o: argparse.Namespace, say: Say) -> Answer:
+        return sweeps.scaling(o.sweep_id, o.quantity, o.paper, o.runs) if o.sweep_id else sweeps.listing()
+
+    note = "The law is MAE = A · N^exponent, fitted to single runs; the interval is a bootstrap over sizes and seeds. N counts training frames."
+    command = _command(added, "scaling", run, "Fit the scaling laws of a sweep; without a name, list the sweeps.", ["", "SWEEP", "SWEEP --quantity force --paper"], note)
+    command.add_argument("sweep_id", nargs="?", metavar="SWEEP", help="this one")
+    command.add_argument("--quantity", choices=[q.key for q in QUANTITIES], default=QUANTITIES[0].key, help="whose test MAE")
+    command.add_argument("--runs", action="store_true", help="list the runs as well")
+    command.add_argument("--paper", action="store_true", help="lay the published values of Huang et al. 2025, Fig. 6 beside it")
+
+
+def _waiting_options(command: argparse.ArgumentParser, shown: str, dry: str) -> None:
+    ways = command.add_mutually_exclusive_group()
+    ways.add_argument("--wait", action="store_true", help=f"stay until it ends and show {shown}")
+    ways.add_argument("--here", action="store_true", help="do the work in this process and leave nothing in the background; for batch systems such as Slurm")
+    ways.add_argument("--dry-run", action="store_true", help=dry)
+
+
+def _setting_options(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """An option for each setting; its absence leaves the default, or what --config says."""
+    group = command.add_argument_group("settings")
+    fields = {field.name: field for field in dataclasses.fields(FinetuneSettings)}
+    for name in names:
+        default = "none" if fields[name].default is None else fields[name].default
+        sentence = f"{_decapitalised(_sentences()[name]).rstrip('.')} (default: {default})".lstrip().replace("%", "%%")
+        group.add_argument(f"--{name.replace('_', '-')}", type=_reader(fields[name].type), choices=_CHOICES.get(name), default=argparse.SUPPRESS, metavar=None if name in _CHOICES else name.rpartition("_")[2].upper(), help=sentence)
+
+
+def _decapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _reader(kind: str) -> Callable[[str], Any]:
+    return {"int": int, "float": float}.get(kind.partition(" ")[0], str)
+
+
+@cache
+def _sentences() -> dict[str, str]:
+    """The sentence under each setting in its source: the help says what the code says."""
+    body = next(node for node in ast.parse(inspect.getsource(FinetuneSettings)).body if isinstance(node, ast.ClassDef)).body
+    said = {f.name: "" for f in dataclasses.fields(FinetuneSettings)}
+    for field, text in zip(body, body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            said[ast.unparse(field.target)] = str(text.value.value)
+    return said
+
+
+def _settings(options: argparse.Namespace) -> FinetuneSettings:
+    start = _read_config(options.config) if getattr(options, "config", None) else {}
+    known = {f.name for f in dataclasses.fields(FinetuneSettings)}
+    given = {name: value for name, value in vars(options).items() if name in known and value is not None}
+    return FinetuneSettings.from_dict({**start, **given, "sweep": ""})
+
+
+def _read_config(file: str) -> dict[str, Any]:
     path = Path(file).expanduser()
-    labels = Functional(functional) if functional else None
-    dataset, report = import_file(path, datasets_root(), name=name or default_name(path), title=title, functional=labels, replace=replace)
-    text = "\n".join([f"Dataset {dataset.info.name} ({dataset.functional.label}):", *report.sentences()])
-    return Answer(text, {"dataset": dataset.info.__dict__, "report": report.__dict__})
-
-
-def datasets(name: str | None, delete: bool) -> Answer:
-    """List, describe or delete datasets."""
-    root = _data()
-    if name and delete:
-        delete_dataset(root, name)
-        return Answer(f"Deleted {name}.", {"deleted": name})
-    if name:
-        info = open_dataset(root, name).info
-        return Answer("\n".join(f"{key:16} {_short(value)}" for key, value in info.__dict__.items()), info.__dict__)
-    found = [d.info for d in list_datasets(root)]
-    rows = [{"Name": i.name, "Functional": Functional(i.functional).label, "Frames": count_text(i.n_frames), "Materials": count_text(i.n_materials), "Elements": len(i.elements), "Energy scale": i.energy_scale} for i in found]
-    return Answer("\n".join([_table(rows), *damaged(root)]), {"datasets": [i.__dict__ for i in found], "damaged": damaged(root)})
-
-
-def correlate(pbe: str, r2scan: str, references: str) -> Answer:
-    """Correlate two datasets."""
-    root = _data()
-    pairs = pair_by_id(open_dataset(root, pbe), open_dataset(root, r2scan))
-    found = explore(pairs, PairedScheme(references))
-    e = found.energies
-    lines = [
-        f"{count_text(len(pairs))} frames of {count_text(e.n_materials)} materials in both functionals; {count_text(len(pairs.unpaired))} without a partner.",
-        f"Energy      raw        r = {correlation_text(e.raw.pearson)}   N = {count_text(e.raw.n)}",
-        f"            referenced r = {correlation_text(e.pearson_referenced)}   N = {count_text(e.referenced.n if e.referenced else 0)}   ({found.references.scheme.label})",
-    ]
-    data = {"n_pairs": len(pairs), "unpaired": pairs.unpaired.to_dict("records"), "raw": e.raw.__dict__, "referenced": e.referenced.__dict__ if e.referenced else None, "components": {k: v.__dict__ for k, v in found.components.items()}, "by_element": e.by_element.reset_index().to_dict("records"), "caveats": found.caveats()}
-    tables = [component_table(found).to_string(index=False), "", element_table(e).to_string(index=False)]
-    return Answer("\n".join([*lines, *found.caveats(), "", *tables]), _plain(data))
-
-
-def references(settings: FinetuneSettings, scheme: Scheme) -> Answer:
-    """Fit references on the training part of a dataset."""
-    dataset = open_dataset(_data(), settings.dataset)
-    found = fit_references(settings, dataset, scheme)
-    rows = [{"Element": symbol, "Frames": count_text(int(n)), "w (eV/atom)": ENERGY.value(w)} for symbol, n, w in zip(found.fitted, found.n_frames[found.n_frames > 0], found.energies[found.n_frames > 0], strict=True)]
-    head = f"{found.scheme.label}, fitted on {found.source}. {found.undetermined} combinations are left open."
-    return Answer(f"{head}\n{_table(rows)}", found.to_json())
-
-
-def fit_references(settings: FinetuneSettings, dataset: Any, scheme: Scheme) -> ElementReferences:
-    """References of any scheme on the training part that the settings choose; loads the pretrained model if the scheme asks it."""
-    from xfunc_core.training.finetune import fit_on_training_part
-
-    return fit_on_training_part(settings, dataset, scheme)
-
-
-def finetune(settings: FinetuneSettings, wait: bool, dry_run: bool) -> Answer:
-    """Submit a run, or show what it would do."""
-    dataset = open_dataset(_data(), settings.dataset)
-    plan = make_plan(settings, dataset)
-    expected = estimate(plan.atoms_per_epoch, settings.epochs, settings.device, list_runs(runs_root()))
-    counts = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
-    data = {"settings": settings.to_dict(), "references": settings.scheme.value, "frames": counts, "total_steps": plan.total_steps, "estimated_seconds": expected.seconds, "warnings": plan.warnings(settings)}
-    lines = [
-        f"{Method(settings.method).label} on {dataset.info.title}: {counts['train']} training, {counts['validation']} validation, {counts['test']} test frames; {count_text(plan.total_steps)} steps, about {_estimate_text(expected)}.",
-        *plan.warnings(settings),
-    ]
-    if dry_run:
-        return Answer("\n".join([*lines, json.dumps(settings.to_dict(), indent=1)]), data)
-    folder = submit(runs_root(), settings.to_dict())
-    if not wait:
-        return Answer("\n".join([*lines, f"Run {folder.id} is in the queue; follow it with: python -m xfunc_core runs {folder.id}"]), {**data, "run": folder.id})
-    _wait([folder])
-    return _outcome(folder, {**data, "run": folder.id})
-
-
-def runs(run_id: str | None, action: str | None) -> Answer:
-    """List runs, or act on one."""
-    if run_id is None:
-        if action:
-            raise RunError(f"Name the run to {action}: python -m xfunc_core runs RUN --{action}.")
-        ensure_dispatcher(runs_root())
-        found = list_runs(runs_root())
-        return Answer(_table([_run_row(f) for f in found]) if found else "There are no runs yet: python -m xfunc_core finetune DATASET starts one.", {"runs": [_run_data(f) for f in found]})
-    folder = open_run(run_id)
-    if action == "log":
-        return Answer(folder.log_tail(), {"run": run_id, "log": folder.log_tail()})
-    if action == "cancel":
-        folder.request_cancel()
-    elif action == "resume":
-        folder.retry()
-        ensure_dispatcher(runs_root())
-    elif action == "delete":
-        folder.delete()
-        return Answer(f"Deleted {run_id}.", {"deleted": run_id})
-    last = [r for r in folder.progress() if r.get("kind") == "epoch"][-1:]
-    detail = [f"Epoch {r['epoch']}: validation {_errors_text(r['validation'])}" for r in last]
-    return Answer("\n".join([_table([_run_row(folder)]), folder.state().sentence, *detail]), _run_data(folder) | {"last_epoch": last[0] if last else None})
-
-
-def evaluate(model: str, dataset: str | None) -> Answer:
-    """Show a run's errors, or evaluate a model on a dataset."""
-    if dataset is None:
-        return _outcome(open_run(model), {"run": model})
-    from xfunc_core.training.finetune import evaluate_checkpoint
-
-    path = None if model == "pretrained" else Path(model) if Path(model).is_file() else open_run(model).model
-    errors, left_out = evaluate_checkpoint(path, open_dataset(_data(), dataset))
-    rows = [{"Quantity": q.label, "N": count_text(errors[q.key]["n"]), "MAE": q.error_with_unit(errors[q.key]["mae"]), "RMSE": q.error_with_unit(errors[q.key]["rmse"])} for q in QUANTITIES if q.key in errors]
-    said = [f"Left out {f['frame_id']}: {f['reason']}." for f in left_out]
-    note = ["All frames of the dataset, those the model was trained on included."] if model != "pretrained" else []
-    return Answer("\n".join([_table(rows), *note, *said]), {"model": model, "dataset": dataset, "errors": errors, "left_out": left_out})
-
-
-def sweep(base: FinetuneSettings, methods: str, sizes: str, n_seeds: int, budget: str, wait: bool, dry_run: bool) -> Answer:
-    """Submit a sweep, or list its runs."""
-    from xfunc_core.runs.sweeps import submit_sweep
-    from xfunc_core.training.sweep import SweepSettings, default_sizes, expand, parse_sizes
-
-    dataset = open_dataset(_data(), base.dataset)
-    chosen = parse_sizes(sizes) if sizes else default_sizes(make_plan(base, dataset).n_pool)
-    settings = SweepSettings(base, tuple(m.strip() for m in methods.split(",") if m.strip()), chosen, n_seeds, budget)
-    sweep_id = time.strftime("sweep-%Y%m%d-%H%M%S")
-    planned = expand(settings, dataset, sweep_id)
-    seconds = sum(estimate(make_plan(s, dataset).atoms_per_epoch, s.epochs, s.device, list_runs(runs_root())).seconds for s in planned.values())
-    head = f"{len(planned)} runs over sizes {', '.join(map(str, chosen))}; about {duration_text(seconds)} one after another."
-    data = {"sweep": sweep_id, "runs": list(planned), "estimated_seconds": seconds}
-    if dry_run:
-        return Answer("\n".join([head, *planned]), data)
-    folders = submit_sweep(sweeps_root(), runs_root(), sweep_id, dataset.info.title, budget, {k: s.to_dict() for k, s in planned.items()})
-    if not wait:
-        return Answer(f"{head}\nSweep {sweep_id} is in the queue; see it with: python -m xfunc_core scaling {sweep_id}", data)
-    _wait(folders)
-    return scaling(sweep_id, ENERGY.key)
-
-
-def scaling(sweep_id: str | None, quantity_key: str) -> Answer:
-    """Fit the scaling laws of a sweep, or list the sweeps."""
-    from xfunc_core.analysis.laws import scaling_laws
-
-    if sweep_id is None:
-        found = list_sweeps(sweeps_root())
-        text = _table([{"Sweep": s.id, "Data": s.title, "Runs": len(s.run_ids)} for s in found]) if found else "There are no sweeps yet: python -m xfunc_core sweep DATASET starts one."
-        return Answer(text, {"sweeps": [s.__dict__ for s in found]})
-    quantity = next(q for q in QUANTITIES if q.key == quantity_key)
-    table = sweep_table(open_sweep(sweeps_root(), sweep_id), runs_root())
-    laws = scaling_laws(table, quantity)
-    rows = [{"Run": r.run_id, "State": r.state.label, "Method": r.method, "N": r.size, "Seed": r.seed, f"Test MAE ({quantity.error_unit})": quantity.error(getattr(r, quantity.key))} for r in table.itertuples()]
-    fits = [{"Method": m, "Exponent": law.exponent_text, "Runs": law.n_runs} for m, law in laws.by_method.items()]
-    data = {"sweep": sweep_id, "quantity": quantity.key, "runs": [r | {"state": r["state"].value} for r in table.to_dict("records")], "laws": {m: law.to_json() for m, law in laws.by_method.items()}, "caveats": laws.caveats}
-    return Answer("\n".join([_table(rows), "", _table(fits), *laws.caveats]), _plain(data))
-
-
-def open_run(run_id: str) -> RunFolder:
-    """A run by id.
-
-    Raises:
-        RunError: there is none of that id.
-    """
-    for folder in list_runs(runs_root()):
-        if folder.id == run_id:
-            return folder
-    raise RunError(f"There is no run {run_id!r} in {home()}: `python -m xfunc_core runs` lists them.")
-
-
-def _data() -> Path:
-    install_bundled(datasets_root())
-    return datasets_root()
-
-
-def _outcome(folder: RunFolder, data: Mapping[str, Any]) -> Answer:
-    state = folder.state()
-    message = (folder.outcome() or {}).get("message", "") or state.sentence
-    if state is not RunState.FINISHED:
-        return Answer(f"Run {folder.id}: {state.label}. {message}", {**data, "state": state.value, "message": message}, exit_code=1)
-    results = RunResults(folder)
-    return Answer(f"Run {folder.id}, test part:\n{_table(results.error_table().to_dict('records'))}", {**data, "state": state.value, **results.metrics})
-
-
-def _wait(folders: Sequence[RunFolder]) -> None:
-    while any(folder.state().is_active for folder in folders):
-        time.sleep(0.5)
-
-
-def _run_row(folder: RunFolder) -> dict[str, Any]:
-    data = _run_data(folder)
-    return {"Run": data["run"], "State": folder.state().label, "Method": data["method"], "Data": data["dataset"], "Epochs": f"{data['epochs_done']}/{data['epochs'] or '?'}"}
-
-
-def _run_data(folder: RunFolder) -> dict[str, Any]:
     try:
-        config = folder.config()
-    except RunError as error:
-        return {"run": folder.id, "state": folder.state().value, "error": str(error), "method": "", "dataset": "", "epochs": 0, "epochs_done": 0}
-    done = sum(1 for r in folder.progress() if r.get("kind") == "epoch")
-    return {"run": folder.id, "state": folder.state().value, "method": config.get("method", ""), "dataset": config.get("dataset", ""), "epochs": config.get("epochs", 0), "epochs_done": done}
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"The settings {path} cannot be read ({error.strerror}): check the path.") from error
+    except ValueError as error:
+        raise ConfigError(f"The settings {path} are not JSON ({error}): take a run's config.json as a pattern.") from error
+    found = found.get("settings", found) if isinstance(found, dict) else found
+    if not isinstance(found, dict):
+        raise ConfigError(f"The settings {path} are not a JSON object: take a run's config.json as a pattern.")
+    return found
 
 
-def _errors_text(errors: Mapping[str, float]) -> str:
-    return ", ".join(f"{q.label.lower()} {q.error_with_unit(errors[q.key])}" for q in QUANTITIES if q.key in errors)
+def _work(run: RunFolder) -> None:
+    """Do a run's work in this process, its log on stderr and in its folder."""
+    from xfunc_core import worker
 
-
-def _estimate_text(expected: Estimate) -> str:
-    return duration_text(expected.seconds) + ("" if expected.measured_here else " (a first guess: this machine has not finished a run yet)")
-
-
-def _table(rows: Iterable[Mapping[str, Any]]) -> str:
-    rows = list(rows)
-    return pd.DataFrame(rows).to_string(index=False) if rows else "(nothing)"
-
-
-def _short(value: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-
-
-def _plain(data: Any) -> Any:
-    """NaN becomes null, numpy numbers become numbers: what JSON readers expect."""
-    if isinstance(data, Mapping):
-        return {str(k): _plain(v) for k, v in data.items()}
-    if isinstance(data, list | tuple):
-        return [_plain(v) for v in data]
-    if hasattr(data, "item"):
-        data = data.item()
-    return None if isinstance(data, float) and data != data else data
+    run.record_launch(Identity.of(os.getpid()), "here")  # from now on no dispatcher takes it
+    handlers = [logging.StreamHandler(sys.stderr), logging.FileHandler(run.log_file, encoding="utf-8")]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
+    worker.main(str(run.path))

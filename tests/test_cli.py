@@ -1,0 +1,537 @@
+"""The command line as users and scripts meet it: real files, real runs, values checked by numpy alone."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xfunc_core import cli, commands
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLED = ROOT / "xfunc_core" / "data" / "bundled"
+SHARED = ROOT.parent / "shared" / "data"
+R2SCAN, PBE = "xfunc-dft-r2scan", "xfunc-dft-pbe"
+COMMANDS = ("import", "datasets", "correlate", "references", "finetune", "runs", "evaluate", "sweep", "scaling")
+TINY = ("--train-size", "8", "--epochs", "2")
+
+Said = tuple[int, str, str]
+Call = Callable[..., Said]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data home shared by the tests of this file; runs that still work in it are cancelled at the end."""
+    path = tmp_path_factory.mktemp("home")
+    yield path
+    for run in (path / "runs").glob("*/config.json"):
+        (run.parent / "cancel").touch()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(state(run) in ("queued", "running") for run in in_process_runs(path)):
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def call(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in this process: exit code, stdout, stderr."""
+    monkeypatch.setenv("XFUNC_HOME", str(home))
+
+    def run(*words: str) -> Said:
+        capsys.readouterr()
+        code = cli.main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def shell(home: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does."""
+    environment = {**os.environ, "XFUNC_HOME": str(home)}
+    return subprocess.run([sys.executable, "-m", "xfunc_core", *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, **options)
+
+
+def in_process_runs(home: Path) -> list[Any]:
+    from xfunc_core.runs.folder import list_runs
+
+    return list_runs(home / "runs")
+
+
+def state(run: Any) -> str:
+    return run.state().value
+
+
+def documents(file: str) -> dict[str, dict[str, Any]]:
+    """Raw bundled documents by id, read with json alone."""
+    with gzip.open(BUNDLED / file, "rt") as stream:
+        return {d["matpes_id"]: d for d in map(json.loads, stream)}
+
+
+def parsed(text: str) -> Any:
+    """JSON as a strict reader takes it: no NaN, no Infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """PBE and r²SCAN documents of one id."""
+    pbe, r2scan = documents("xfunc-dft-PBE.jsonl.gz"), documents("xfunc-dft-r2SCAN.jsonl.gz")
+    return [(pbe[key], r2scan[key]) for key in sorted(pbe.keys() & r2scan.keys())]
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> dict[str, Any]:
+    """A finished tiny run, submitted as a script does it; what it said on stderr is kept under ``said``."""
+    done = shell(home, "finetune", R2SCAN, *TINY, "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    return parsed(done.stdout) | {"said": done.stderr}
+
+
+# --- help and startup -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_shows_examples(command: str, call: Call) -> None:
+    code, out, err = call(command, "--help")
+    assert (code, err) == (0, "")
+    assert "examples:" in out and f"python -m xfunc_core {command}" in out
+    assert "None)" not in out and "False)" not in out and "SUPPRESS" not in out
+
+
+def test_help_walks_through_all_commands_and_names_the_home(call: Call, home: Path) -> None:
+    code, out, _ = call("--help")
+    assert code == 0 and str(home) in out
+    assert all(command in out for command in COMMANDS)
+
+
+def test_every_setting_is_an_option_with_its_sentence_and_default(call: Call) -> None:
+    from dataclasses import fields
+
+    from xfunc_core.training.settings import FinetuneSettings
+
+    _, out, _ = call("finetune", "--help")
+    shown = " ".join(out.split())
+    for field in fields(FinetuneSettings):
+        if field.name not in ("dataset", "sweep"):
+            assert f"--{field.name.replace('_', '-')}" in out
+            assert commands._sentences()[field.name], f"{field.name} has no sentence"
+            assert f"(default: {'none' if field.default is None else field.default})" in shown
+
+
+@pytest.mark.parametrize("words", [("--help",), ("datasets",), ("correlate",), ("runs",), ("scaling",), ("finetune", R2SCAN, "--dry-run"), ("finetune", "--help")])
+def test_light_commands_load_neither_torch_nor_chgnet(words: tuple[str, ...], home: Path) -> None:
+    code = f"import sys\nfrom xfunc_core.cli import main\nmain({list(words)!r})\nprint([m for m in ('torch', 'chgnet', 'streamlit') if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "XFUNC_HOME": str(home)}, capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+# --- data -------------------------------------------------------------------------------------
+
+
+def test_datasets_counts_are_those_of_the_files(call: Call) -> None:
+    code, out, _ = call("datasets", "--json")
+    by_name = {d["name"]: d for d in parsed(out)["datasets"]}
+    raw = documents("xfunc-dft-r2SCAN.jsonl.gz").values()
+    info = by_name[R2SCAN]
+    assert code == 0 and info["functional"] == "r2scan"
+    assert info["n_frames"] == len(raw)
+    assert info["n_atoms"] == sum(len(d["structure"]["sites"]) for d in raw)
+    assert info["n_materials"] == len({d["provenance"]["material_id"] for d in raw})
+
+
+def test_datasets_table_is_aligned_and_names_the_functional_as_on_screen(call: Call) -> None:
+    _, out, _ = call("datasets")
+    lines = out.splitlines()
+    at = lines[0].index("Functional")
+    assert {line[at:].split()[0] for line in lines[1:]} == {"PBE", "r²SCAN"}
+
+
+def test_one_dataset_is_described_with_its_quality_licence_and_energy_scale(call: Call) -> None:
+    code, out, _ = call("datasets", PBE)
+    assert code == 0
+    assert "CC0-1.0" in out and "not converged to production standard" in out and "GPAW" in out
+
+
+def test_correlation_equals_numpy_on_the_raw_files(call: Call, pairs: list[Any]) -> None:
+    found = parsed(call("correlate", "--json")[1])
+    energy = np.array([[a["energy"] / len(a["structure"]["sites"]), b["energy"] / len(b["structure"]["sites"])] for a, b in pairs])
+    forces = np.concatenate([np.stack([np.ravel(a["forces"]), np.ravel(b["forces"])], axis=1) for a, b in pairs])
+    assert found["n_pairs"] == len(pairs)
+    assert found["energy"]["raw"]["pearson"] == pytest.approx(np.corrcoef(energy.T)[0, 1], abs=1e-9)
+    assert found["energy"]["raw"]["mean_shift"] == pytest.approx((energy[:, 1] - energy[:, 0]).mean(), abs=1e-9)
+    assert found["components"]["force"]["n"] == len(forces)
+    assert found["components"]["force"]["mae"] == pytest.approx(np.abs(forces[:, 1] - forces[:, 0]).mean(), abs=1e-9)
+    stress = -0.1 * np.array([np.ravel([a["stress"], b["stress"]]).reshape(2, -1) for a, b in pairs])
+    assert found["components"]["stress"]["rmse"] == pytest.approx(np.sqrt(((stress[:, 1] - stress[:, 0]) ** 2).mean()), rel=1e-9)
+
+
+def test_referenced_correlation_equals_a_least_squares_fit_by_numpy(call: Call, pairs: list[Any]) -> None:
+    found = parsed(call("correlate", "--json")[1])
+    symbols = sorted({site["species"][0]["element"] for a, _ in pairs for site in a["structure"]["sites"]})
+    x = np.array([[np.mean([site["species"][0]["element"] == s for site in a["structure"]["sites"]]) for s in symbols] for a, _ in pairs])
+    rest = []
+    for which in (0, 1):
+        energy = np.array([pair[which]["energy"] / len(pair[which]["structure"]["sites"]) for pair in pairs])
+        rest.append(energy - x @ np.linalg.lstsq(x, energy, rcond=None)[0])
+    assert found["energy"]["referenced"]["pearson"] == pytest.approx(np.corrcoef(rest)[0, 1], abs=1e-6)
+
+
+def test_correlate_shows_n_mae_and_rmse_with_units(call: Call, pairs: list[Any]) -> None:
+    code, out, _ = call("correlate", "--elements", "O")
+    assert code == 0
+    assert "PBE" in out and "r²SCAN" in out and "meV/atom" in out and "meV/Å" in out and "GPa" in out
+    assert "MAE" in out and "RMSE" in out and f"{len(pairs):,}" in out
+    n = sum(any(site["species"][0]["element"] == "O" for site in a["structure"]["sites"]) for a, _ in pairs)
+    rows = [line.split() for line in out.splitlines() if line.startswith("O ")]
+    assert [row[1] for row in rows] == [str(n)]
+
+
+def test_import_reads_shared_matpes_samples_and_pairs_them(call: Call) -> None:
+    pbe, r2scan = SHARED / "MatPES-PBE-elements-sample.json.gz", SHARED / "MatPES-R2SCAN-elements-sample.jsonl"
+    if not pbe.exists():
+        pytest.skip(f"{SHARED} is not here")
+    code, out, err = call("import", pbe, "--json")
+    assert code == 0, err
+    assert parsed(out)["dataset"]["name"] == "matpes-pbe-elements-sample"
+    assert parsed(out)["kept"] == len(json.loads(gzip.decompress(pbe.read_bytes())))
+    assert call("import", r2scan, "--name", "elements")[0] == 0
+    assert call("import", r2scan, "--name", "elements")[0] == 1
+    assert call("import", r2scan, "--name", "elements", "--replace")[0] == 0
+    found = parsed(call("correlate", "matpes-pbe-elements-sample", "elements", "--json")[1])
+    assert 0 < found["n_pairs"] < 89 and found["components"]["magmom"]["n"] > 0
+    assert call("datasets", "elements", "--delete")[1].strip() == "Deleted dataset elements."
+    assert call("datasets", "elements")[0] == 1
+
+
+def test_import_reports_what_it_left_out_and_masked(call: Call, tmp_path: Path) -> None:
+    good = next(iter(documents("xfunc-dft-PBE.jsonl.gz").values()))
+    file = tmp_path / "mixed.jsonl"
+    file.write_text("\n".join(json.dumps(d) for d in (good, {**good, "matpes_id": "b", "stress": None}, good)))
+    code, out, _ = call("import", file)
+    assert code == 0 and "2 of 3 documents were kept." in out and "no stress" in out and "occurred before" in out
+    data = parsed(call("datasets", "mixed", "--json")[1])
+    assert [d["n"] for d in data["dropped"]] == [1] and data["masked"][0]["example"] == "b"
+    call("datasets", "mixed", "--delete")
+
+
+def test_import_says_how_many_documents_it_has_read(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("XFUNC_HOME", str(home))
+    monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
+    good = next(iter(documents("xfunc-dft-PBE.jsonl.gz").values()))
+    file = tmp_path / "many.jsonl"
+    file.write_text("\n".join(json.dumps({**good, "matpes_id": str(i)}) for i in range(2001)))
+    assert cli.main(["import", str(file), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert parsed(out)["kept"] == 2001
+    assert err.splitlines() == ["Reading many.jsonl …", "1,000 documents read …", "2,000 documents read …"]
+    cli.main(["datasets", "many", "--delete"])
+
+
+# --- references -------------------------------------------------------------------------------
+
+
+def test_lstsq_references_equal_numpy_on_the_training_part(call: Call) -> None:
+    code, out, err = call("references", R2SCAN, "--scheme", "lstsq", "--json")
+    found = parsed(out)
+    assert code == 0 and found["unit"] == "eV/atom"
+    from xfunc_core.data.library import open_dataset
+    from xfunc_core.training.plan import make_plan
+    from xfunc_core.training.settings import FinetuneSettings
+
+    dataset = open_dataset(Path(os.environ["XFUNC_HOME"]) / "datasets", R2SCAN)
+    train = make_plan(FinetuneSettings(R2SCAN), dataset).split.train
+    w = np.linalg.lstsq(dataset.composition[train], dataset.energy_per_atom[train], rcond=None)[0]
+    assert list(found["energies"].values()) == pytest.approx(list(w), abs=1e-6)
+
+
+def test_residual_references_beat_all_others_without_training(call: Call) -> None:
+    schemes = parsed(call("references", R2SCAN, "--compare", "--json")[1])["schemes"]
+    test = {name: errors["test"]["mae"] for name, errors in schemes.items()}
+    assert min(test, key=test.get) == "residual"
+    assert test["lstsq"] < test["keep"]
+
+
+# --- fine-tuning and runs ---------------------------------------------------------------------
+
+
+def test_dry_run_starts_nothing_and_prints_settings_that_start_the_same_run(call: Call, home: Path, tmp_path: Path) -> None:
+    before = len(in_process_runs(home))
+    code, out, _ = call("finetune", R2SCAN, "--dry-run", "--json", "--method", "m3".upper(), "--max-gradient-norm", "5", "--huber-delta", "0.2")
+    data = parsed(out)
+    assert code == 0 and data["settings"]["max_gradient_norm"] == 5.0 and data["references"] == "keep"
+    assert sum(data["frames"].values()) == len(documents("xfunc-dft-r2SCAN.jsonl.gz"))
+    (tmp_path / "config.json").write_text(out)
+    again = parsed(call("finetune", "--config", tmp_path / "config.json", "--seed", "3", "--dry-run", "--json")[1])
+    assert again["settings"] == data["settings"] | {"seed": 3}
+    assert len(in_process_runs(home)) == before
+
+
+def test_wait_keeps_stdout_for_json_and_says_on_stderr_what_runs(finished: dict[str, Any]) -> None:
+    assert finished["state"] == "finished" and finished["epochs_done"] == 2
+    assert finished["run"] in finished["said"] and "train" in finished["said"]
+    assert set(finished["errors"]) == {"validation", "test"}
+
+
+def test_errors_are_those_of_the_saved_predictions(finished: dict[str, Any], call: Call) -> None:
+    with np.load(Path(finished["path"]) / "predictions.npz") as arrays:
+        for part in ("test", "validation"):
+            code, out, _ = call("evaluate", finished["run"], "--part", part, "--json")
+            errors = parsed(out)["errors"][part]
+            for stage in ("zero_shot", "start", "trained"):
+                for key, name in (("energy", "energy"), ("force", "forces"), ("stress", "stress")):
+                    gap = (arrays[f"{part}/{stage}/{name}"] - arrays[f"{part}/label/{name}"]).ravel()
+                    assert errors[stage][key]["n"] == gap.size
+                    assert errors[stage][key]["mae"] == pytest.approx(np.abs(gap).mean(), rel=1e-6)
+                    assert errors[stage][key]["rmse"] == pytest.approx(np.sqrt((gap**2).mean()), rel=1e-6)
+
+
+def test_evaluate_shows_three_stages_with_n_mae_and_rmse_in_the_units_of_errors(finished: dict[str, Any], call: Call) -> None:
+    code, out, err = call("evaluate", finished["run"])
+    energy = finished["errors"]["test"]["trained"]["energy"]
+    assert (code, err) == (0, "")
+    for stage in ("Zero-shot, GGA references", "Zero-shot, this run's references", "Fine-tuned"):
+        assert stage in out
+    row = next(line for line in out.splitlines() if line.startswith("Energy") and "Fine-tuned" in line).split()
+    assert row[1] == "meV/atom"
+    assert row[-3:] == [str(energy["n"]), f"{1000 * energy['mae']:,.1f}", f"{1000 * energy['rmse']:,.1f}"]
+
+
+def test_evaluate_a_run_on_a_dataset_says_what_it_was_trained_on(finished: dict[str, Any], call: Call) -> None:
+    code, out, _ = call("evaluate", finished["run"], R2SCAN)
+    assert code == 0
+    assert f"{finished['frames']['train']} of these frames were trained on" in out
+
+
+def test_evaluate_the_pretrained_model_on_any_dataset(call: Call) -> None:
+    code, out, _ = call("evaluate", "pretrained", "matpes-elements-pbe", "--json")
+    errors = parsed(out)["errors"]
+    assert code == 0 and errors["magmom"]["n"] > 0
+    assert errors["energy"]["mae"] < errors["energy"]["rmse"]
+
+
+def test_runs_shows_settings_progress_and_outcome(finished: dict[str, Any], call: Call) -> None:
+    code, out, _ = call("runs", finished["run"])
+    assert code == 0
+    for text in ("Finished", "epoch 2 of 2 (100 %)", "batch_size", "train_size", "Fine-tuned", finished["path"]):
+        assert text in out
+    data = parsed(call("runs", finished["run"], "--json")[1])
+    assert data["settings"]["train_size"] == 8 and data["fraction"] == 1.0 and data["title"]
+    listed = parsed(call("runs", "--json")[1])["runs"]
+    assert finished["run"] in [run["run"] for run in listed]
+    assert finished["run"] in call("runs")[1]
+
+
+def test_log_of_a_run(finished: dict[str, Any], call: Call) -> None:
+    assert "Evaluating." in call("runs", finished["run"], "--log")[1]
+    assert len(call("runs", finished["run"], "--log", "--lines", "1")[1].splitlines()) == 1
+
+
+def test_a_finished_run_is_neither_cancelled_nor_resumed(finished: dict[str, Any], call: Call) -> None:
+    for action, word in (("--cancel", "nothing to cancel"), ("--resume", "cannot be resumed")):
+        code, out, err = call("runs", finished["run"], action)
+        assert (code, out) == (1, "") and word in err
+
+
+def test_cancel_resume_and_delete(call: Call, home: Path) -> None:
+    code, out, _ = call("finetune", R2SCAN, "--train-size", "8", "--epochs", "5000", "--json")
+    run = parsed(out)["run"]
+    code, _, err = call("runs", run, "--delete")
+    assert code == 1 and "cancel it" in err
+    folder = next(r for r in in_process_runs(home) if r.id == run)
+    wait_until(lambda: folder.checkpoint.exists())
+    assert parsed(call("runs", run, "--json")[1])["state"] == "running"
+    assert call("runs", run, "--cancel")[0] == 0
+    wait_until(lambda: state(folder) == "cancelled" and not folder.processes())
+    code, out, _ = call("evaluate", run)
+    assert code == 1 and "Cancelled" in out
+    done = parsed(call("runs", run, "--json")[1])["epochs_done"]
+    assert call("runs", run, "--resume")[0] == 0
+    wait_until(lambda: parsed(call("runs", run, "--json")[1])["epochs_done"] > done)
+    epochs = [record["epoch"] for record in folder.progress() if record["kind"] == "epoch"]
+    assert epochs == sorted(set(epochs))  # it went on, and did not begin again
+    call("runs", run, "--cancel")
+    wait_until(lambda: state(folder) == "cancelled" and not folder.processes())
+    assert call("runs", run, "--delete")[1].strip() == f"Deleted run {run}."
+    assert call("runs", run)[0] == 1
+
+
+def wait_until(true: Callable[[], bool], patience: float = 60.0) -> None:
+    """Wait for something to come true; a machine that is busy may take long, so only its absence fails."""
+    deadline = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+def test_here_works_in_this_process_and_leaves_nothing_in_the_queue(home: Path) -> None:
+    done = shell(home, "finetune", R2SCAN, *TINY, "--here", "--json")
+    data = parsed(done.stdout)
+    assert done.returncode == 0 and data["state"] == "finished"
+    assert "Evaluating." in done.stderr
+    assert "Evaluating." in (Path(data["path"]) / "log.txt").read_text()
+    assert json.loads((Path(data["path"]) / "launch.json").read_text())["slot"] == "here"
+
+
+# --- sweeps and scaling -----------------------------------------------------------------------
+
+
+def test_sweep_dry_run_lists_runs_with_equal_steps(call: Call, home: Path) -> None:
+    code, out, _ = call("sweep", R2SCAN, "--sizes", "8,16", "--seeds", "2", "--methods", "m1,M4", "--dry-run", "--json")
+    data = parsed(out)
+    assert code == 0 and len(data["runs"]) == 8 and data["sizes"] == [8, 16]
+    epochs = {(s["train_size"], s["epochs"]) for s in data["settings"].values()}
+    assert epochs == {(8, 60), (16, 30)}
+    assert not list((home / "sweeps").glob("*.json"))
+
+
+def test_a_tiny_sweep_gives_a_law_that_numpy_gives_too(home: Path, call: Call) -> None:
+    words = ("sweep", R2SCAN, "--methods", "M4", "--sizes", "4,10", "--seeds", "1", "--epochs", "1", "--name", "tiny")
+    done = shell(home, *words, "--here", "--json")
+    assert done.returncode == 0, done.stderr
+    data = parsed(done.stdout)
+    assert [run["state"] for run in data["runs"]] == ["finished", "finished"]
+    sizes, errors = np.array([[run["size"], run["energy"]] for run in data["runs"]]).T
+    assert data["laws"]["M4"]["exponent"] == pytest.approx(np.polyfit(np.log10(sizes), np.log10(errors), 1)[0], rel=1e-6)
+    assert data["laws"]["M4"]["exponent_interval"] == [None, None]  # two runs say nothing about scatter
+    assert data["caveats"]
+    started = {run.id: run.created_at for run in in_process_runs(home)}
+    assert shell(home, *words, "--wait", "--json").returncode == 0  # the same sweep again starts nothing
+    assert {run.id: run.created_at for run in in_process_runs(home)} == started
+    code, _, err = call(*words, "--epochs", "2")
+    assert code == 1 and "other settings" in err
+    _, out, _ = call("scaling", "tiny", "--runs", "--paper")
+    assert "2 of 2 runs finished" in out and "tiny-m4-n4-s0" in out and "Exponent" in out and "meV/atom" in out
+    assert "not measured here: Huang et al. 2025" in out and "−0.301" in out
+    assert "tiny" in call("scaling")[1]
+    magnetic = parsed(call("scaling", "tiny", "--quantity", "magmom", "--json")[1])
+    assert magnetic["laws"] == {} and magnetic["runs"][0]["magmom"] is None
+
+
+# --- what goes wrong --------------------------------------------------------------------------
+
+MISTAKES = [
+    (("datasets", "xfunc-dft-r2sca"), "did you mean 'xfunc-dft-r2scan'?"),
+    (("datasets", "../datasets"), "no dataset"),
+    (("datasets", PBE, "--delete"), "comes with xfunc"),
+    (("datasets", "--delete"), "Name the dataset"),
+    (("import", "/nowhere/file.json"), "/nowhere/file.json"),
+    (("import", str(ROOT / "pyproject.toml")), "pyproject.toml"),
+    (("correlate", R2SCAN, PBE), "choose one of each"),
+    (("correlate", PBE, "matpes-elements-r2scan"), "share no frame"),
+    (("correlate", "--references", "isolated-atoms"), "isolated atoms"),
+    (("correlate", "--elements", "Xx"), "'Xx'"),
+    (("finetune",), "dataset"),
+    (("finetune", R2SCAN, "--epochs", "0"), "epochs"),
+    (("finetune", R2SCAN, "--train-size", "100000000"), "100000000"),
+    (("finetune", "--config", str(ROOT / "README.nothing")), "cannot be read"),
+    (("finetune", "--config", str(ROOT / "pyproject.toml")), "not JSON"),
+    (("sweep", R2SCAN, "--sizes", "8,x"), "8,x"),
+    (("sweep", R2SCAN, "--sizes", "8"), "two training sizes"),
+    (("sweep", R2SCAN, "--sizes", "8,100000000"), "100000000"),
+    (("sweep", R2SCAN, "--methods", "M9"), "M9"),
+    (("sweep", R2SCAN, "--name", "a/b", "--sizes", "4,8"), "a/b"),
+    (("runs", "nothing"), "no run 'nothing'"),
+    (("runs", "--cancel"), "Name the run"),
+    (("evaluate", "nothing"), "no run 'nothing'"),
+    (("evaluate", "pretrained"), "Name the dataset"),
+    (("evaluate", str(ROOT / "pyproject.toml"), PBE), "pyproject.toml"),
+    (("scaling", "nothing"), "no sweep 'nothing'"),
+]
+
+
+@pytest.mark.parametrize(("words", "phrase"), MISTAKES, ids=[" ".join(words)[-50:] for words, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_on_stderr_for_people_and_for_scripts(words: tuple[str, ...], phrase: str, call: Call) -> None:
+    code, out, err = call(*words)
+    said = [line for line in err.splitlines() if not line.endswith("…")]
+    assert (code, out) == (1, "")
+    assert len(said) == 1 and said[0].startswith("xfunc: ") and phrase in said[0]
+    code, out, err = call(*words, "--json")
+    assert (code, out) == (1, "")
+    assert phrase in json.loads(err.splitlines()[-1])["error"]
+
+
+@pytest.mark.parametrize("words", [("bogus",), (), ("finetune", R2SCAN, "--epochs", "many"), ("finetune", R2SCAN, "--method", "M9"), ("finetune", R2SCAN, "--wait", "--dry-run"), ("runs", "x", "--canc")])
+def test_a_command_that_is_not_written_right_ends_with_2(words: tuple[str, ...], call: Call) -> None:
+    code, out, err = call(*words)
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1 and "--help" in err
+    if words:
+        assert json.loads(call(*words, "--json")[2])["error"]
+
+
+def test_cuda_without_a_gpu_is_refused_before_anything_is_queued(call: Call, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xfunc_core.answers.training.gpu_ids", lambda: ())
+    before = len(in_process_runs(home))
+    for command in (("finetune", R2SCAN), ("sweep", R2SCAN, "--sizes", "4,8")):
+        code, _, err = call(*command, "--device", "cuda")
+        assert code == 1 and "no GPU" in err
+        assert "no GPU" in call(*command, "--device", "cuda", "--dry-run")[1]
+    assert len(in_process_runs(home)) == before
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = shell(tmp_path / "file", "datasets")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "XFUNC_HOME" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
+    command = f"{sys.executable} -m xfunc_core correlate --json | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env={**os.environ, "XFUNC_HOME": str(home)}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def test_a_full_disk_under_stdout_is_a_sentence(home: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "xfunc_core", "datasets"], cwd=ROOT, env={**os.environ, "XFUNC_HOME": str(home)}, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1 and "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_interrupted_waiting_ends_with_130_and_says_that_runs_go_on(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xfunc_core.answers.data.datasets", interrupted)
+    code, out, err = call("datasets")
+    assert (code, out) == (130, "") and err == "xfunc: Interrupted; runs in the queue go on.\n"
+
+
+def test_a_terminal_without_unicode_gets_substitutes(home: Path) -> None:
+    environment = {**os.environ, "XFUNC_HOME": str(home), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "xfunc_core", "datasets"], cwd=ROOT, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 0 and b"r?SCAN" in done.stdout
+
+
+def test_numbers_without_value_become_null(call: Call) -> None:
+    found = parsed(call("correlate", "matpes-elements-pbe", "matpes-elements-r2scan", "--json")[1])
+    assert any(row["pearson_raw"] is None for row in found["by_element"])
+
+
+def test_progress_in_a_terminal_changes_one_line_and_leaves_it_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    progress = cli.Progress()
+    progress("epoch 1 of 30")
+    progress("epoch 2")
+    progress.end()
+    shown = sys.stderr.getvalue()
+    assert "\n" not in shown
+    assert shown.split("\r") == ["", "epoch 1 of 30", "epoch 2".ljust(len("epoch 1 of 30")), " " * len("epoch 2"), ""]
