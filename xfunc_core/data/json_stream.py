@@ -9,9 +9,13 @@ other classes (no MSONable decoding).
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import re
+import stat
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,30 +25,56 @@ CHUNK = 1 << 20
 MAX_DOCUMENT = 64 << 20
 """Characters one document may have: a frame of 100,000 atoms fits, an endless one does not."""
 
-_WHITE = " \t\r\n"
+_WHITE = re.compile(r"[ \t\r\n]*")
+_LONGEST_TOKEN = 16
+"""Characters before the end of the window in which a cut token (``-Infinity``, ``\\ud83d\\ude00``, ``1e+5``) may start."""
 
 
 def read_documents(path: Path) -> Iterator[tuple[str | None, Any]]:
     """Yield ``(key, document)`` in file order; the key is None in lists and JSON lines.
+
+    Memory stays below a few times MAX_DOCUMENT whatever the file holds.
 
     Raises:
         DataError: the file is missing, cut, no JSON, or holds a document beyond MAX_DOCUMENT.
     """
     try:
         with _open_text(path) as stream:
-            yield from _Documents(stream, path)
+            by_key = _Documents(stream, path).map_keys_to_documents()
+        with _open_text(path) as stream:
+            yield from _Documents(stream, path).read(by_key)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path.name} is a damaged or cut gzip file ({error}): copy or download it again.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not a text file in UTF-8, so it cannot be JSON: choose another file.") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}): check the path and its permissions.") from error
+        raise _unreadable(path, error) from error
 
 
-def _open_text(path: Path) -> IO[str]:
-    with path.open("rb") as stream:
-        gzipped = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rt", encoding="utf-8") if gzipped else path.open(encoding="utf-8")
+def open_file(path: Path) -> IO[bytes]:
+    """Open a regular file for reading; a pipe or a device might never end.
+
+    Raises:
+        DataError: there is no such file, it may not be read, or it is something else than a file.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{path} is not a file but a folder or a device: choose a file.")
+        return path.open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _unreadable(path, error) from error
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[IO[str]]:
+    with open_file(path) as raw:
+        gzipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        yield io.TextIOWrapper(gzip.GzipFile(fileobj=raw) if gzipped else raw, encoding="utf-8-sig")
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}): check the path and its permissions.")
 
 
 class _Documents:
@@ -55,21 +85,31 @@ class _Documents:
         self._path = path
         self._text = ""
         self._at = 0
-        self._ended = False
         self._count = 0
         self._decoder = json.JSONDecoder()
 
-    def __iter__(self) -> Iterator[tuple[str | None, Any]]:
+    def map_keys_to_documents(self) -> bool:
+        """Whether the file is one object whose first member holds a structure; reads that member only."""
+        if self._peek() != "{":
+            return False
+        try:
+            self._at += 1
+            self._key()
+            first = self._document() if self._peek() == "{" else {}
+        except DataError:
+            return False  # reading it as JSON lines then says what is wrong
+        return "structure" in first or any(isinstance(v, dict) and "structure" in v for v in first.values())
+
+    def read(self, by_key: bool) -> Iterator[tuple[str | None, Any]]:
+        """All documents, from the beginning."""
         opening = self._peek()
         if opening == "":
             raise DataError(f"{self._path.name} is empty: choose a file with frames.")
+        if opening not in "[{":
+            raise DataError(f"{self._path.name} is no JSON file (it starts with {opening!r}): choose a MatPES JSON or JSON-lines file.")
         if opening == "[":
             return self._list()
-        if opening == "{" and self._maps_keys_to_documents():
-            return self._object()
-        if opening == "{":
-            return self._lines()
-        raise DataError(f"{self._path.name} is no JSON file (it starts with {opening!r}): choose a MatPES JSON or JSON-lines file.")
+        return self._object() if by_key else self._lines()
 
     def _list(self) -> Iterator[tuple[str | None, Any]]:
         self._at += 1
@@ -81,18 +121,24 @@ class _Documents:
     def _object(self) -> Iterator[tuple[str | None, Any]]:
         self._at += 1
         while self._peek() != "}":
-            key = self._document()
-            if self._peek() != ":":
-                raise self._broken("a ':' is missing")
-            self._at += 1
+            key = self._key()
             self._peek()
-            yield str(key), self._document()
+            yield key, self._document()
             self._comma("}")
         self._nothing_after()
 
     def _lines(self) -> Iterator[tuple[str | None, Any]]:
         while self._peek():
             yield None, self._document()
+
+    def _key(self) -> str:
+        if self._peek() != '"':
+            raise self._broken("a key is missing")
+        key = self._decode()
+        if self._peek() != ":":
+            raise self._broken("a ':' is missing")
+        self._at += 1
+        return key
 
     def _comma(self, closing: str) -> None:
         mark = self._peek()
@@ -109,64 +155,52 @@ class _Documents:
             raise self._broken("there is text after the end of the data")
 
     def _document(self) -> Any:
+        document = self._decode()
+        self._count += 1
+        return document
+
+    def _decode(self) -> Any:
         while True:
             try:
-                document, self._at = self._decoder.raw_decode(self._text, self._at)
+                value, end = self._decoder.raw_decode(self._text, self._at)
             except RecursionError as error:
-                raise self._broken("it is nested too deeply") from error
+                raise DataError(f"{self._path.name}: document {self._count + 1} is nested too deeply to be a frame: leave it out.") from error
             except ValueError as error:
-                if self._ended or not self._read_on():
+                if not self._may_be_cut(error) or not self._read_on():
                     raise self._broken(getattr(error, "msg", str(error))) from error
-            else:
-                self._count += 1
-                return document
+                continue
+            # A number that ends with the window may go on behind it; everything else closes itself.
+            if isinstance(value, int | float) and len(self._text) - end < _LONGEST_TOKEN and self._read_on():
+                continue
+            self._at = end
+            return value
+
+    def _may_be_cut(self, error: ValueError) -> bool:
+        """Whether more text could mend it: without this, one typo would make the rest of a large file be read."""
+        if not isinstance(error, json.JSONDecodeError):
+            return False
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _LONGEST_TOKEN
 
     def _peek(self) -> str:
         """The next character that is not white space, or '' at the end of the file."""
         while True:
-            while self._at < len(self._text) and self._text[self._at] in _WHITE:
-                self._at += 1
+            self._at = _WHITE.match(self._text, self._at).end()
             if self._at < len(self._text):
                 return self._text[self._at]
-            if self._ended or not self._read_on():
+            if not self._read_on():
                 return ""
 
     def _read_on(self) -> bool:
+        """Drop what was decoded and at least double the rest, so that decoding it again stays linear in all; False at the end of the file."""
         remaining = len(self._text) - self._at
         if remaining > MAX_DOCUMENT:
-            raise self._broken(f"it is longer than {MAX_DOCUMENT >> 20} million characters")
-        more = self._stream.read(max(CHUNK, remaining))
-        self._ended = not more
+            raise DataError(f"{self._path.name}: document {self._count + 1} is longer than {MAX_DOCUMENT:,} characters, too long for a frame: leave it out.")
+        more = self._stream.read(min(max(CHUNK, remaining), MAX_DOCUMENT + 1 - remaining))
+        if not more:
+            return False
         self._text = self._text[self._at :] + more
         self._at = 0
-        return bool(more)
-
-    def _maps_keys_to_documents(self) -> bool:
-        """Whether the first member of the opening object is itself an object holding a structure."""
-        start = self._at
-        try:
-            self._at += 1
-            self._peek()
-            self._document()
-            self._peek()
-            self._at += 1
-            if self._peek() != "{":
-                return False
-            first = self._document()
-            return "structure" in first or any(isinstance(v, dict) and "structure" in v for v in first.values())
-        except DataError:
-            return False
-        finally:
-            self._rewind(start)
-
-    def _rewind(self, start: int) -> None:
-        # Sniffing happens at the very beginning: nothing before `start` has been dropped unless the
-        # first member was larger than one chunk, in which case the file is reopened.
-        self._count = 0
-        if self._stream.seekable():
-            self._stream.seek(0)
-            self._text, self._at, self._ended = "", 0, False
-            self._peek()
+        return True
 
     def _broken(self, reason: str) -> DataError:
         return DataError(f"{self._path.name}: document {self._count + 1} is not valid JSON ({reason}); the file may be cut, so copy or download it again.")
