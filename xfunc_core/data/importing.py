@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xfunc_core.data.dataset import Dataset, DatasetWriter
+from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.frame import Frame, Rejected
+from xfunc_core.data.json_stream import open_file
 from xfunc_core.data.matpes import read_matpes
+from xfunc_core.data.writer import DatasetWriter
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional, count_text
 
@@ -21,6 +23,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 Reader = Callable[[Path, Functional | None], Iterator[Frame | Rejected]]
 READERS: dict[str, Reader] = {"matpes": read_matpes}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
+MOST_REASONS = 10
+"""Sentences that a report spends on one kind of loss; report.json has all of them."""
 
 
 @dataclass
@@ -43,9 +47,12 @@ class ImportReport:
         """The report for a reader: one sentence on what was kept, one a reason."""
         lines = [f"{count_text(self.n_kept)} of {count_text(self.n_documents)} documents were kept."]
         for what, entries in (("left out", self.dropped), ("kept with a missing label", self.masked)):
-            for reason, count in Counter(str(e["reason"]) for e in entries).most_common():
-                example = next(e["frame_id"] for e in entries if e["reason"] == reason) or "without id"
-                lines.append(f"{count_text(count)} {what}: {reason} (for example {example}).")
+            counts = Counter(str(entry["reason"]) for entry in entries)
+            example = {str(entry["reason"]): entry["frame_id"] or "one without id" for entry in reversed(entries)}
+            lines += [f"{count_text(n)} {what}: {reason} (for example {example[reason]})." for reason, n in counts.most_common(MOST_REASONS)]
+            rest = counts.most_common()[MOST_REASONS:]
+            if rest:
+                lines.append(f"{count_text(sum(n for _, n in rest))} {what} for {count_text(len(rest))} other reasons.")
         return lines
 
 
@@ -64,6 +71,13 @@ def import_file(
     """Import ``path`` as the dataset ``name`` under ``root``.
 
     Args:
+        path: the file.
+        root: where datasets lie; made if missing.
+        name: of the dataset, and of its folder.
+        title: name on screen; the name if empty.
+        format: a key of `READERS`.
+        functional: what the labels are, for files that do not say.
+        replace: whether a dataset of that name may be replaced; it stays until the new one is complete.
         progress: called with the number of documents read so far, every 1,000 documents.
         described: energy_scale, licence and citation for the dataset's description.
 
@@ -73,10 +87,12 @@ def import_file(
     """
     if not _NAME.fullmatch(name):
         raise DataError(f"{name[:70]!r} is no dataset name: use lower-case letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit.")
-    if not replace and (root / name).exists():
-        raise DataError(f"There is already a dataset named {name!r}: choose another name, or delete it first.")
+    if format not in READERS:
+        raise DataError(f"{format[:70]!r} is no format that xfunc reads: use one of {', '.join(READERS)}.")
     report = ImportReport()
     try:
+        if not replace and (root / name).exists():
+            raise DataError(f"There is already a dataset named {name!r}: choose another name, or delete it first.")
         digest = _sha256(path)
         with DatasetWriter(root, name) as writer:
             kept = _write(READERS[format](path, functional), writer, report, progress)
@@ -135,15 +151,15 @@ def _nothing_kept(path: Path, report: ImportReport) -> str:
     if not report.n_documents:
         return f"{path.name} holds no frames: choose another file."
     first = report.dropped[0]
-    return f"{path.name} holds no usable frame; the first of {count_text(len(report.dropped))} was left out because {first['reason']}."
+    return f"{path.name} holds no usable frame; the first of {count_text(len(report.dropped))} was left out because {first['reason']}: choose another file, or mend it."
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _os_sentence(error: OSError, path: Path, root: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk that holds {root} is full, so {path.name} was not imported: free some space or set XFUNC_HOME to another disk."
-    return f"{path.name} was not imported: {error.strerror or error} ({error.filename or root})."
+    return f"{path.name} was not imported ({error.strerror or error}: {error.filename or root}): check the permissions of that place or set XFUNC_HOME to another."
