@@ -7,11 +7,20 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from xfunc_core.errors import ConfigError
+
 
 def home() -> Path:
-    """The data home. Nothing is created; writers make the folders they need."""
+    """The data home. Nothing is created; writers make the folders they need.
+
+    Raises:
+        ConfigError: XFUNC_HOME starts with the home folder of a user who is not known here.
+    """
     chosen = os.environ.get("XFUNC_HOME", "").strip()
-    return Path(chosen).expanduser().resolve() if chosen else user_data_path("xfunc")
+    try:
+        return Path(chosen).expanduser().resolve() if chosen else user_data_path("xfunc")
+    except RuntimeError as error:
+        raise ConfigError(f"XFUNC_HOME is {chosen!r}, which leads nowhere ({error}): set it to a folder.") from error
 
 
 def datasets_root() -> Path:

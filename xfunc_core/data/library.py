@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.importing import import_file
+from xfunc_core.data.writer import discard
 from xfunc_core.errors import DataError
 
 
@@ -43,20 +42,18 @@ PAIRED = (("xfunc-dft-pbe", "xfunc-dft-r2scan"), ("matpes-elements-pbe", "matpes
 
 
 def install_bundled(root: Path) -> None:
-    """Import the bundled files that are not there yet, or that came in another version. Cheap when all are there."""
+    """Import the bundled files that are not there yet, are damaged, or came in another version. Cheap when all are there.
+
+    Raises:
+        DataError: ``root`` cannot be written.
+    """
     for bundled in BUNDLED:
-        if _source_of(root / bundled.name) != _bundled_sha256(bundled.file):
-            with resources.as_file(resources.files("xfunc_core.data") / "bundled" / bundled.file) as path:
-                import_file(
-                    path,
-                    root,
-                    name=bundled.name,
-                    title=bundled.title,
-                    replace=True,
-                    energy_scale=bundled.energy_scale,
-                    licence=bundled.licence,
-                    citation=bundled.citation,
-                )
+        if not _is_installed(bundled, root):
+            try:
+                _install(bundled, root)
+            except DataError:
+                if not _is_installed(bundled, root):  # otherwise another process was quicker
+                    raise
 
 
 def is_bundled(name: str) -> bool:
@@ -65,7 +62,11 @@ def is_bundled(name: str) -> bool:
 
 
 def list_datasets(root: Path) -> list[Dataset]:
-    """Every readable dataset, by title; `damaged` names the others."""
+    """Every readable dataset, by title; `damaged` names the others.
+
+    Raises:
+        DataError: ``root`` is there but cannot be listed.
+    """
     opened = (_open(path) for path in _folders(root))
     return sorted((d for d in opened if isinstance(d, Dataset)), key=lambda d: d.info.title.lower())
 
@@ -81,18 +82,38 @@ def open_dataset(root: Path, name: str) -> Dataset:
     Raises:
         DataError: there is none of that name, or it is damaged.
     """
-    if Path(name).name != name or name.startswith("."):
-        raise DataError(f"{name!r} is no dataset name.")
-    return Dataset(root / name)
+    return Dataset(_folder(root, name))
 
 
 def delete_dataset(root: Path, name: str) -> None:
-    """Delete a dataset and its folder."""
-    shutil.rmtree(open_dataset(root, name).path)
+    """Delete a dataset and its folder, damaged or not.
+
+    Raises:
+        DataError: there is none of that name, or the system refuses.
+    """
+    folder = _folder(root, name)
+    try:
+        if not folder.is_dir():
+            raise DataError(f"There is no dataset {name!r} in {root}.")
+        discard(folder)
+    except OSError as error:
+        raise DataError(f"Dataset {name!r} cannot be deleted ({error.strerror or error}): check the permissions of {folder}.") from error
+
+
+def _folder(root: Path, name: str) -> Path:
+    """The folder of a dataset; a name never leads out of ``root``."""
+    if not name or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
+        raise DataError(f"{name[:70]!r} is no dataset name: choose one of those listed.")
+    return root / name
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")) if root.is_dir() else []
+    try:
+        return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(f"The datasets in {root} cannot be listed ({error.strerror or error}): check the path and its permissions, or set XFUNC_HOME to another place.") from error
 
 
 def _open(path: Path) -> Dataset | DataError:
@@ -102,11 +123,23 @@ def _open(path: Path) -> Dataset | DataError:
         return error
 
 
-def _source_of(path: Path) -> str:
-    try:
-        return json.loads((path / "dataset.json").read_text())["source_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+def _install(bundled: Bundled, root: Path) -> None:
+    with resources.as_file(resources.files("xfunc_core.data") / "bundled" / bundled.file) as path:
+        import_file(
+            path,
+            root,
+            name=bundled.name,
+            title=bundled.title,
+            replace=(root / bundled.name).exists(),
+            energy_scale=bundled.energy_scale,
+            licence=bundled.licence,
+            citation=bundled.citation,
+        )
+
+
+def _is_installed(bundled: Bundled, root: Path) -> bool:
+    found = _open(root / bundled.name)
+    return isinstance(found, Dataset) and found.info.source_sha256 == _bundled_sha256(bundled.file)
 
 
 @cache

@@ -13,6 +13,11 @@ from xfunc_core.quantities import Functional
 
 POSITION_TOLERANCE = 1e-2
 """Å; files round coordinates, so the same frame may differ by this much and no more."""
+ALONE = "no frame of this id in the other dataset"
+GEOMETRY = "another geometry"
+REPEATED = "more than one frame has this id"
+_BLOCK = 10_000
+"""Pairs compared at a time, so that memory stays small whatever the size of the datasets."""
 
 
 @dataclass(frozen=True)
@@ -70,40 +75,48 @@ def pair_by_id(pbe: Dataset, r2scan: Dataset) -> Pairs:
     """
     if pbe.functional is not Functional.PBE or r2scan.functional is not Functional.R2SCAN:
         raise DataError(f"{pbe.info.name!r} and {r2scan.info.name!r} are not a PBE and an r²SCAN dataset: choose one of each.")
-    row_of = {frame_id: row for row, frame_id in enumerate(r2scan.table["frame_id"])}
-    rows, unpaired = [], []
-    for row, frame_id in enumerate(pbe.table["frame_id"]):
-        other = row_of.get(frame_id)
-        reason = "no frame of this id in the other dataset" if other is None else _difference(pbe, row, r2scan, other)
-        if reason:
-            unpaired.append((frame_id, Functional.PBE.label, reason))
-        else:
-            rows.append((row, other))
-    paired = {r2scan.table["frame_id"].iat[other] for _, other in rows}
-    known = dict.fromkeys((f for f, _, _ in unpaired), True)
-    for frame_id in r2scan.table["frame_id"]:
-        if frame_id not in paired:
-            reason = "another geometry" if frame_id in known else "no frame of this id in the other dataset"
-            unpaired.append((frame_id, Functional.R2SCAN.label, reason))
-    both = np.array(rows, dtype=np.int64).reshape(-1, 2)
-    return Pairs(pbe, r2scan, both[:, 0], both[:, 1], pd.DataFrame(unpaired, columns=["frame_id", "functional", "reason"]))
+    (rows_pbe, repeated_pbe), (rows_r2scan, repeated_r2scan) = _rows_by_id(pbe), _rows_by_id(r2scan)
+    repeated = repeated_pbe | repeated_r2scan
+    shared = [frame_id for frame_id in rows_pbe if frame_id in rows_r2scan and frame_id not in repeated]
+    rows = np.array([(rows_pbe[frame_id], rows_r2scan[frame_id]) for frame_id in shared], dtype=np.int64).reshape(-1, 2)
+    same = _same_geometry(pbe, rows[:, 0], r2scan, rows[:, 1])
+    reasons = dict.fromkeys(repeated, REPEATED) | {frame_id: None if paired else GEOMETRY for frame_id, paired in zip(shared, same, strict=True)}
+    unpaired = [(frame_id, dataset.functional.label, reason) for dataset in (pbe, r2scan) for frame_id in dataset.table["frame_id"] if (reason := reasons.get(frame_id, ALONE))]
+    return Pairs(pbe, r2scan, *rows[same].T, pd.DataFrame(unpaired, columns=["frame_id", "functional", "reason"]))
 
 
-def _difference(a: Dataset, row_a: int, b: Dataset, row_b: int) -> str:
-    """Why two frames of one id are not the same structure; '' when they are."""
-    atoms_a, atoms_b = a.atoms_of(row_a), b.atoms_of(row_b)
-    if not np.array_equal(a.atom_array("numbers")[atoms_a], b.atom_array("numbers")[atoms_b]):
-        return "another geometry"
-    lattice = np.asarray(a.frame_array("lattice")[row_a])
-    if np.abs(lattice - b.frame_array("lattice")[row_b]).max() > POSITION_TOLERANCE:
-        return "another geometry"
-    shift = (a.atom_array("positions")[atoms_a] - b.atom_array("positions")[atoms_b]) @ np.linalg.inv(lattice)
-    shift -= np.round(shift)
-    return "another geometry" if np.abs(shift @ lattice).max() > POSITION_TOLERANCE else ""
+def _rows_by_id(dataset: Dataset) -> tuple[dict[str, int], set[str]]:
+    """Row of every id, and the ids that stand for more than one frame."""
+    ids = dataset.table["frame_id"]
+    return {frame_id: row for row, frame_id in enumerate(ids)}, set(ids[ids.duplicated()])
+
+
+def _same_geometry(a: Dataset, rows_a: np.ndarray, b: Dataset, rows_b: np.ndarray) -> np.ndarray:
+    """Which of P pairs of frames are the same structure, shape (P,)."""
+    count_a, count_b = (d.table["n_atoms"].to_numpy()[rows] for d, rows in ((a, rows_a), (b, rows_b)))
+    lattice_a, lattice_b = (d.frame_array("lattice")[rows] for d, rows in ((a, rows_a), (b, rows_b)))
+    same = (count_a == count_b) & (np.abs(lattice_a - lattice_b).max(axis=(1, 2), initial=0) <= POSITION_TOLERANCE)
+    candidates = np.flatnonzero(same)
+    for start in range(0, len(candidates), _BLOCK):
+        block = candidates[start : start + _BLOCK]
+        same[block] = _same_atoms(a, rows_a[block], b, rows_b[block])
+    return same
+
+
+def _same_atoms(a: Dataset, rows_a: np.ndarray, b: Dataset, rows_b: np.ndarray) -> np.ndarray:
+    """Which pairs hold the same elements at the same places up to lattice vectors; atom counts and lattices are known to agree."""
+    atoms_a, atoms_b = a.atoms_of_all(rows_a), b.atoms_of_all(rows_b)
+    owner = np.repeat(np.arange(len(rows_a)), a.table["n_atoms"].to_numpy()[rows_a])
+    lattice = np.asarray(a.frame_array("lattice")[rows_a])
+    shift = np.einsum("ni,nij->nj", a.atom_array("positions")[atoms_a] - b.atom_array("positions")[atoms_b], np.linalg.inv(lattice)[owner])
+    distance = np.abs(np.einsum("ni,nij->nj", shift - np.round(shift), lattice[owner])).max(axis=1)
+    moved = (distance > POSITION_TOLERANCE) | (a.atom_array("numbers")[atoms_a] != b.atom_array("numbers")[atoms_b])
+    same = np.ones(len(rows_a), dtype=bool)
+    same[owner[moved]] = False
+    return same
 
 
 def _components(dataset: Dataset, rows: np.ndarray, name: str) -> np.ndarray:
     if name == "stress":
         return np.asarray(dataset.frame_array(name)[rows]).ravel()
-    array = dataset.atom_array(name)
-    return np.concatenate([np.ravel(array[dataset.atoms_of(int(row))]) for row in rows]) if len(rows) else np.empty(0)
+    return np.asarray(dataset.atom_array(name)[dataset.atoms_of_all(rows)]).ravel()
