@@ -42,16 +42,17 @@ def available_schemes(pairs: Pairs) -> list[PairedScheme]:
 
 
 def paired_references(pairs: Pairs, scheme: PairedScheme) -> PairedReferences:
-    """Fit or look up the references of both functionals on the paired frames.
+    """Look up the references of both functionals, or fit them on the paired frames that have both energies.
 
     Raises:
-        ConfigError: least squares is asked for and no frame has an energy.
+        ConfigError: least squares is asked for and no frame has both energies.
     """
     if scheme is PairedScheme.ISOLATED_ATOMS:
         return PairedReferences(scheme, _atoms(pairs.pbe.info.isolated_atoms), _atoms(pairs.r2scan.info.isolated_atoms), 0)
-    fits = [fit_lstsq(pairs.composition, energy) for energy in (pairs.energy_pbe, pairs.energy_r2scan)]
+    both = np.isfinite(pairs.energy_pbe) & np.isfinite(pairs.energy_r2scan)
+    fits = [fit_lstsq(pairs.composition[both], energy[both]) for energy in (pairs.energy_pbe, pairs.energy_r2scan)]
     known = [np.where(fit.n_frames > 0, fit.energies, np.nan) for fit in fits]
-    return PairedReferences(scheme, known[0], known[1], fits[1].undetermined)
+    return PairedReferences(scheme, known[0], known[1], fits[0].undetermined)
 
 
 def _atoms(energies: dict[str, float]) -> np.ndarray:

@@ -21,8 +21,6 @@ from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError
 
 
-
-
 class Scheme(Enum):
     """A way to choose the reference energies; the value is what files hold."""
 
@@ -123,8 +121,8 @@ def fit_lstsq(composition: np.ndarray, energy_per_atom: np.ndarray, source: str 
         ConfigError: no frame has an energy.
     """
     x, y = _labelled(composition, energy_per_atom)
-    w, _, rank, _ = np.linalg.lstsq(x, y, rcond=None)
-    return ElementReferences(Scheme.LSTSQ, w, _counts(x), int(rank), source)
+    w, rank = _least_squares(x, y)
+    return ElementReferences(Scheme.LSTSQ, w, _counts(x), rank, source)
 
 
 def fit_mean_shift(composition: np.ndarray, energy_per_atom: np.ndarray, model_energy: np.ndarray, w_gga: np.ndarray, source: str = "training frames") -> ElementReferences:
@@ -147,8 +145,8 @@ def fit_residual(composition: np.ndarray, energy_per_atom: np.ndarray, model_ene
     """
     x, residual = _labelled(composition, energy_per_atom - model_energy)
     mean = residual.mean()
-    c, _, rank, _ = np.linalg.lstsq(x, residual - mean, rcond=None)
-    return ElementReferences(Scheme.RESIDUAL, w_gga + mean + c, _counts(x), int(rank), source)
+    c, rank = _least_squares(x, residual - mean)
+    return ElementReferences(Scheme.RESIDUAL, w_gga + mean + c, _counts(x), rank, source)
 
 
 def fit(scheme: Scheme, composition: np.ndarray, energy_per_atom: np.ndarray, model_energy: np.ndarray, w_gga: np.ndarray, source: str = "training frames") -> ElementReferences:
@@ -166,6 +164,14 @@ def _labelled(composition: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, 
     if not there.any():
         raise ConfigError("No training frame has an energy, so no reference energies can be fitted: choose a dataset with energies.")
     return composition[there].astype(float), energy[there].astype(float)
+
+
+def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
+    """Minimum-norm solution, shape (94,), and rank; exactly 0, not rounding noise, for elements that do not occur."""
+    present = np.flatnonzero(x.any(axis=0))
+    solution = np.zeros(x.shape[1])
+    solution[present], _, rank, _ = np.linalg.lstsq(x[:, present], y, rcond=None)
+    return solution, int(rank)
 
 
 def _counts(composition: np.ndarray) -> np.ndarray:
