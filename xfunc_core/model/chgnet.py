@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import DataError
+from xfunc_core.model.samples import ATOM_GRAPH_CUTOFF, BOND_GRAPH_CUTOFF
+from xfunc_core.model.saved import WRONG_CONTENT, read_saved
 
 PRETRAINED = "chgnet 0.3.0"
 """Trained on MPtrj, GGA and GGA+U (Deng et al. 2023): what M2, M3 and M4 start from."""
@@ -82,22 +84,29 @@ def load_pretrained() -> ReferencedCHGNet:
 
 
 def load_checkpoint(path: Path) -> ReferencedCHGNet:
-    """Load any CHGNet checkpoint, running no code from the file.
+    """Load a CHGNet checkpoint with the cut-offs of 0.3.0, running no code from the file.
 
     Raises:
-        DataError: the file is no CHGNet checkpoint.
+        DataError: the file is no CHGNet checkpoint, or its network needs other graphs than xfunc builds.
     """
+    saved = read_saved(path)
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)["model"]
-        state, model_args = dict(saved["state_dict"]), dict(saved["model_args"])
-        references = state.pop("composition_model.fc.weight").reshape(-1).double().numpy()
+        state, model_args = dict(saved["model"]["state_dict"]), dict(saved["model"]["model_args"])
+        references = state.pop("composition_model.fc.weight").reshape(N_REFERENCED).double().numpy()
+        _check_conventions(path, model_args)
         network = new_network(model_args)
         network.load_state_dict(state)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}): check the path.") from error
-    except Exception as error:  # torch raises half a dozen unrelated types on a damaged file
+    except WRONG_CONTENT as error:
         raise DataError(f"{path.name} is no CHGNet checkpoint xfunc can load ({type(error).__name__}): choose a file written by chgnet or xfunc.") from error
     return ReferencedCHGNet(network, references)
+
+
+def _check_conventions(path: Path, model_args: Mapping[str, Any]) -> None:
+    """Refuse a network made for other graphs or energies: with xfunc's it would predict nonsense without a word."""
+    for name, ours in {"atom_graph_cutoff": ATOM_GRAPH_CUTOFF, "bond_graph_cutoff": BOND_GRAPH_CUTOFF, "is_intensive": True}.items():
+        theirs = model_args.get(name, ours)
+        if theirs != ours:
+            raise DataError(f"{path.name} was trained with {name} = {theirs}, and xfunc needs {ours}: choose a CHGNet 0.3.0 or one trained from it.")
 
 
 def scratch(references: np.ndarray, seed: int) -> ReferencedCHGNet:

@@ -30,8 +30,11 @@ class Predictions:
     magmoms: np.ndarray
 
 
-def predict(model: ReferencedCHGNet, samples: Sequence[Sample], batch_size: int = 32) -> Predictions:
-    """Predict energy, forces, stress and magnetic moments of every sample, in order."""
+def predict(model: ReferencedCHGNet, samples: Sequence[Sample], batch_size: int = 16) -> Predictions:
+    """Predict energy, forces, stress and magnetic moments of every sample, in order.
+
+    Upstream keeps the graph of forces and stress even here, so memory grows with ``batch_size`` as in training.
+    """
     device = model.references.device
     model.eval()
     parts = []
