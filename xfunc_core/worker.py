@@ -1,28 +1,29 @@
 """The one command that runs a fine-tuning, anywhere: ``python -m xfunc_core.worker RUN_DIR``.
 
 It reads the run folder, trains, and writes what happened back into it. Started again on the same
-folder it goes on from the last finished epoch. The broad ``except`` here is the only one in xfunc:
+folder it goes on from the last checkpoint. The broad ``except`` here is the only one in xfunc:
 whatever happens ends as an outcome in the folder, never as a run that silently stopped.
 """
 
 from __future__ import annotations
 
-import errno
+import io
 import json
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.library import open_dataset
-from xfunc_core.errors import XfuncError
-from xfunc_core.quantities import duration_text
-from xfunc_core.runs.folder import RunFolder, write_atomic_with
+from xfunc_core.errors import DataError, RunError, XfuncError
+from xfunc_core.runs.atomic import DISK_FULL
+from xfunc_core.runs.folder import RunFolder, write_atomic, write_atomic_with
 from xfunc_core.runs.state import RunState
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("xfunc.worker")
 
+MAY_CHANGE = ("device", "sweep")
+"""Settings that may be edited between two attempts; any other would make one run out of two different ones."""
+
 
 def main(run_dir: str) -> int:
     """Run the folder to its end; the exit code is 0 unless the run failed."""
-    folder = RunFolder(Path(run_dir))
+    folder = RunFolder(Path(run_dir).resolve())  # the datasets lie beside the runs, wherever this was started
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         with folder.claim():
             return _run_and_record(folder)
@@ -47,69 +50,119 @@ def main(run_dir: str) -> int:
 
 
 def _run_and_record(folder: RunFolder) -> int:
-    from xfunc_core.training.loop import Stopped
+    state, message = _outcome(folder)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it could only keep the outcome from being recorded
+    folder.finish(state, message)
+    return 1 if state is RunState.FAILED else 0
 
+
+def _outcome(folder: RunFolder) -> tuple[RunState, str]:
+    """Run the folder; how it ended, and one sentence on it unless it finished."""
     try:
+        signal.signal(signal.SIGTERM, _terminate)
         run(folder)
-    except (Stopped, KeyboardInterrupt):
-        log.info("Cancelled. What was learnt so far is in the checkpoint.")
-        folder.finish(RunState.CANCELLED, "Cancelled; the last finished epoch is kept in the checkpoint.")
+    except KeyboardInterrupt:
+        kept = "the last recorded epoch is kept in the checkpoint" if folder.checkpoint.exists() else "no epoch was finished"
+        log.info("Cancelled; %s.", kept)
+        return RunState.CANCELLED, f"Cancelled; {kept}."
     except XfuncError as error:
         log.error("%s", error)
-        folder.finish(RunState.FAILED, str(error))
-        return 1
+        return RunState.FAILED, str(error)
     except OSError as error:
         log.exception("The run stopped.")
-        folder.finish(RunState.FAILED, _os_sentence(error, folder))
-        return 1
+        return RunState.FAILED, _os_sentence(error, folder)
     except Exception as error:
         log.exception("The run stopped on an error that xfunc did not expect.")
-        folder.finish(RunState.FAILED, f"The run stopped on an unexpected {type(error).__name__}: {error}. The log has the details.")
-        return 1
-    else:
-        folder.finish(RunState.FINISHED)
-    return 0
+        return RunState.FAILED, f"The run stopped on an unexpected {type(error).__name__} ({' '.join(str(error).split())[:200]}); the log has the details."
+    return RunState.FINISHED, ""
 
 
 def run(folder: RunFolder) -> None:
-    """Prepare, train and evaluate, recording each step in the folder."""
-    from xfunc_core.training import finetune
+    """Prepare, train and evaluate, recording each step in the folder.
 
+    Raises:
+        XfuncError: the settings, the dataset or the checkpoint cannot be used, or training goes astray.
+        KeyboardInterrupt: the run is cancelled.
+    """
     settings = FinetuneSettings.from_dict(folder.config())
     dataset = open_dataset(folder.path.parent.parent / "datasets", settings.dataset)
+
+    from xfunc_core.training import finetune  # seconds; what is wrong with the settings is said before
+
     log.info("Preparing %s on %s (%s).", settings.method, dataset.info.title, settings.device)
     job = finetune.prepare(settings, dataset, should_stop=folder.cancel_requested)
+    done = _resume(folder, job, settings, dataset)
     folder.write_json(folder.split, job.plan.to_json(dataset))
     folder.write_json(folder.references, job.references.to_json())
     for frame in job.left_out:
         log.info("Left out %s: %s.", frame["frame_id"], frame["reason"])
     log.info("Training on %d frames, validating on %d, testing on %d.", *(len(job.samples[p]) for p in ("train", "validation", "test")))
-    seconds = _train(folder, job)
+    seconds = done + _train(folder, job, lambda: {"settings": settings.to_dict(), "dataset": dataset.info.content_sha256, "trainer": job.trainer.state_dict()})
     log.info("Evaluating.")
     predictions = job.evaluate()
     _save_predictions(folder, dataset, job, predictions)
     folder.write_json(folder.references, job.final_references().to_json())
-    write_atomic_with(folder.model, lambda stream: job.trainer.model.save(stream, epoch=job.trainer.best_epoch))
+    model = io.BytesIO()
+    job.trainer.model.save(model, epoch=job.trainer.best_epoch)
+    write_atomic(folder.model, model.getvalue())
     timing = {"device": settings.device, "seconds": seconds, "atoms_trained": job.plan.atoms_per_epoch * settings.epochs}
     folder.write_json(folder.metrics, {**finetune.metrics(job, predictions), "timing": timing})
     log.info("Finished; the best epoch was %d.", job.trainer.best_epoch)
 
 
-def _train(folder: RunFolder, job: Finetuning) -> float:
-    """Train what is left, saving a checkpoint each epoch; returns the seconds spent in all attempts."""
+def _resume(folder: RunFolder, job: Finetuning, settings: FinetuneSettings, dataset: Dataset) -> float:
+    """Go on from the checkpoint if there is one; returns the seconds already spent training.
+
+    Raises:
+        RunError: the checkpoint is damaged, or belongs to other settings or other data.
+    """
+    from xfunc_core.model.saved import WRONG_CONTENT, read_saved
+
+    epoch = 0
+    if folder.checkpoint.exists():
+        try:
+            saved = read_saved(folder.checkpoint)
+            _check_same_run(saved, settings, dataset)
+            job.trainer.load_state_dict(saved["trainer"])
+        except (DataError, *WRONG_CONTENT) as error:
+            raise RunError(f"The checkpoint {folder.checkpoint} is damaged ({error.__class__.__name__}): delete this file and resume the run, which then starts over.") from error
+        epoch = job.trainer.epoch
+        log.info("Going on from the checkpoint of epoch %d.", epoch)
+    records = folder.progress()
+    kept = [record for record in records if record.get("epoch", 0) <= epoch]
+    if len(kept) < len(records):  # what came after the checkpoint is trained, and recorded, again
+        write_atomic(folder.progress_file, b"".join(json.dumps(record).encode() + b"\n" for record in kept))
+    return sum(record["seconds"] for record in kept if record.get("kind") == "epoch")
+
+
+def _check_same_run(saved: dict[str, Any], settings: FinetuneSettings, dataset: Dataset) -> None:
+    then, now = saved["settings"], settings.to_dict()
+    for name in now:
+        if name not in MAY_CHANGE and then.get(name) != now[name]:
+            raise RunError(f"The setting {name} was {then.get(name)!r} when this run began and is {now[name]!r} now: put it back and resume, or launch a new run.")
+    if saved["dataset"] != dataset.info.content_sha256:
+        raise RunError(f"The dataset {settings.dataset} has other frames than when this run began, so training and test frames would mix: launch a new run.")
+
+
+def _train(folder: RunFolder, job: Finetuning, checkpoint: Callable[[], dict[str, Any]]) -> float:
+    """Train what is left with a checkpoint after every record of an epoch; returns the seconds it took."""
     import torch
 
-    if folder.checkpoint.exists():
-        job.trainer.load_state_dict(torch.load(folder.checkpoint, weights_only=True))
-        log.info("Going on from the checkpoint.")
-    total = sum(record["seconds"] for record in folder.progress() if record["kind"] == "epoch")
-    for record in job.trainer.epochs():
-        if record["kind"] == "epoch":
-            write_atomic_with(folder.checkpoint, lambda stream: torch.save(job.trainer.state_dict(), stream))
-            total += record["seconds"]
-            log.info("Epoch %d: validation %s. %s so far.", record["epoch"], json.dumps({k: round(v, 4) for k, v in record["validation"].items()}), duration_text(total))
-        folder.append_progress(record)
-    return total
+    from xfunc_core.training.loop import Stopped
+
+    seconds = 0.0
+    try:
+        for record in job.trainer.epochs():
+            folder.append_progress(record)
+            if record["kind"] == "epoch":
+                content = io.BytesIO()  # torch hides the reason when it fails to write to a disk itself
+                torch.save(checkpoint(), content)
+                write_atomic(folder.checkpoint, content.getvalue())
+                seconds += record["seconds"]
+                log.info("Epoch %d: validation %s.", record["epoch"], json.dumps({k: round(v, 4) for k, v in record["validation"].items()}))
+    except Stopped:
+        raise KeyboardInterrupt from None
+    return seconds
 
 
 def _save_predictions(folder: RunFolder, dataset: Dataset, job: Finetuning, predictions: dict[str, dict[str, Predictions]]) -> None:
@@ -130,12 +183,13 @@ def _save_predictions(folder: RunFolder, dataset: Dataset, job: Finetuning, pred
 
 
 def _os_sentence(error: OSError, folder: RunFolder) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         return f"The disk that holds {folder.path.parent} is full: free some space and resume the run; the last checkpoint is intact."
     return f"The run could not read or write its files ({error.strerror or error}: {error.filename or folder.path})."
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut short how the first is recorded
     raise KeyboardInterrupt
 
 

@@ -23,11 +23,12 @@ from xfunc_core.model.samples import Sample, build_samples
 from xfunc_core.quantities import Method
 from xfunc_core.references.schemes import ElementReferences, Scheme, fit
 from xfunc_core.training.loop import Trainer
+from xfunc_core.training.loss import teaches
 from xfunc_core.training.plan import Plan, make_plan
 from xfunc_core.training.settings import FinetuneSettings
 
 STAGES = ("zero_shot", "start", "trained")
-"""Pretrained model with GGA references; the run's own model and references before training; after it."""
+"""Pretrained network with GGA references; pretrained network with the run's references; the trained model."""
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Finetuning:
         references: the references training starts from.
         pretrained: the untouched pretrained model.
         trainer: holds the model.
+        batch_size: frames predicted at once; as many as in training, which fit into memory.
     """
 
     plan: Plan
@@ -49,14 +51,16 @@ class Finetuning:
     references: ElementReferences
     pretrained: ReferencedCHGNet
     trainer: Trainer
+    batch_size: int
 
     def evaluate(self) -> dict[str, dict[str, Predictions]]:
         """Predictions by part (validation, test) and stage; call it after training."""
         parts = ("validation", "test")
-        zero_shot = {part: predict(self.pretrained, self.samples[part]) for part in parts}
+        size = self.batch_size
+        zero_shot = {part: predict(self.pretrained, self.samples[part], size) for part in parts}
         start = {part: self._at_start(zero_shot[part], self.samples[part]) for part in parts}
         self.trainer.load_best()
-        trained = {part: predict(self.trainer.model, self.samples[part]) for part in parts}
+        trained = {part: predict(self.trainer.model, self.samples[part], size) for part in parts}
         return {part: {"zero_shot": zero_shot[part], "start": start[part], "trained": trained[part]} for part in parts}
 
     def final_references(self) -> ElementReferences:
@@ -75,24 +79,28 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[
 
     Raises:
         ConfigError: the settings do not fit the dataset.
-        DataError: a part has no usable frame.
+        DataError: a part has no usable frame, or none with a label that counts.
         RunError: the device is not there.
     """
     device = _device(settings.device)
     plan = make_plan(settings, dataset)
     samples, left_out = _samples(plan, dataset)
+    for part in ("train", "validation"):
+        if not teaches(samples[part], settings):
+            raise DataError(f"No frame of the {part} part of {settings.dataset} has a label that counts in the loss: choose another dataset or other weights.")
     pretrained = load_pretrained().to(device)
     references = _references(settings, settings.scheme, samples["train"], pretrained)
     model = _initial_model(settings, references).to(device)
     torch.manual_seed(settings.seed)
     trainer = Trainer(model, samples["train"], samples["validation"], settings, should_stop)
-    return Finetuning(plan, samples, left_out, references, pretrained, trainer)
+    return Finetuning(plan, samples, left_out, references, pretrained, trainer, settings.batch_size)
 
 
 def fit_on_training_part(settings: FinetuneSettings, dataset: Dataset, scheme: Scheme) -> ElementReferences:
     """References of any scheme on the training part the settings choose; nothing is trained."""
+    device = _device("cpu")
     train, _ = build_samples(dataset, make_plan(settings, dataset).split.train)
-    return _references(settings, scheme, train, load_pretrained())
+    return _references(settings, scheme, train, load_pretrained().to(device))
 
 
 def evaluate_checkpoint(path: Path | None, dataset: Dataset) -> tuple[dict[str, dict[str, float]], list[dict[str, str]]]:
@@ -101,7 +109,8 @@ def evaluate_checkpoint(path: Path | None, dataset: Dataset) -> tuple[dict[str, 
     Raises:
         DataError: the file is no CHGNet checkpoint, or no frame can be used.
     """
-    model = load_pretrained() if path is None else load_checkpoint(path)
+    device = _device("cpu")
+    model = (load_pretrained() if path is None else load_checkpoint(path)).to(device)
     samples, left_out = build_samples(dataset, np.arange(len(dataset)))
     if not samples:
         raise DataError(f"CHGNet can use no frame of {dataset.info.name}; the first was left out because of {left_out[0]['reason']}.")
@@ -152,7 +161,7 @@ def _references(settings: FinetuneSettings, scheme: Scheme, train: list[Sample],
     w_gga = pretrained.references.cpu().numpy()
     composition = np.array([sample.composition.numpy() for sample in train])
     energy = np.array([sample.energy for sample in train])
-    model_energy = predict(pretrained, train).energy if scheme.needs_model else np.zeros(len(train))
+    model_energy = predict(pretrained, train, settings.batch_size).energy if scheme.needs_model else np.zeros(len(train))
     return fit(scheme, composition, energy, model_energy, w_gga, source=f"{len(train)} training frames of {settings.dataset}")
 
 

@@ -3,7 +3,8 @@
 Differences from upstream's trainer, each for a reason (see docs/training.md): the cosine runs over
 optimiser steps and therefore always reaches its end, however few batches an epoch has; the model
 kept is the one with the best validation energy; absent labels are left out instead of turning the
-loss into NaN; the state holds the optimiser, the schedule and the random generator.
+loss into NaN; the state holds the optimiser, the schedule and the random generator; epochs of a few
+steps are validated several at a time.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ import torch
 from xfunc_core.errors import RunError
 from xfunc_core.model.chgnet import ReferencedCHGNet
 from xfunc_core.model.samples import Sample, batches
-from xfunc_core.training.loss import ErrorSums, Targets, weighted_huber, weights
+from xfunc_core.training.loss import QUANTITY_OF, ErrorSums, Targets, weighted_huber, weights
 from xfunc_core.training.settings import FinetuneSettings
 
 FINAL_LR_FRACTION = 0.01
 """The cosine ends at this fraction of the first learning rate (paper: 1e-3 to 1e-5)."""
 SECONDS_BETWEEN_STEP_RECORDS = 2.0
+STEPS_WORTH_VALIDATING = 8
+"""Optimiser steps that should lie between two validations: after fewer, validating takes most of the time."""
+FEWEST_VALIDATIONS = 30
+"""A run of at least as many epochs is validated no less often: about as often as a large run of a sweep with
+equal steps, so that the best epoch is chosen among as many at every size."""
 
 
 class Stopped(Exception):
@@ -32,7 +38,13 @@ class Stopped(Exception):
 
 
 class Trainer:
-    """Trains one model; iterate over `epochs` and read `best` when done."""
+    """Trains one model; iterate over `epochs` and call `load_best` when done.
+
+    Attributes:
+        model: what is trained.
+        epoch: finished epochs.
+        best_epoch: the one with the lowest validation error so far; 0 before the first validation.
+    """
 
     def __init__(self, model: ReferencedCHGNet, train: Sequence[Sample], validation: Sequence[Sample], settings: FinetuneSettings, should_stop: Callable[[], bool] = lambda: False) -> None:
         self.model = model
@@ -43,31 +55,36 @@ class Trainer:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(self._parameters, lr=settings.learning_rate)
         self._steps_per_epoch = math.ceil(len(train) / settings.batch_size)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, cosine(self._steps_per_epoch * settings.epochs))
+        self._epochs_at_once = epochs_per_validation(self._steps_per_epoch, settings.epochs)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, cosine(self._total_steps))
         self._order = torch.Generator().manual_seed(settings.seed)
-        self._epoch = 0
+        self.epoch = 0
         self._best_error = math.inf
         self.best_epoch = 0
         self._best = copy.deepcopy(model.state_dict())
 
     def epochs(self) -> Iterator[dict[str, Any]]:
-        """Train the epochs that are left, yielding a record a couple of seconds and one an epoch.
+        """Train the epochs that are left, yielding a record a couple of seconds and one a validation.
+
+        The records of validations are of the kind ``epoch``, hold the errors on the training frames since
+        the last one, and are where `state_dict` may be taken.
 
         Raises:
             Stopped: ``should_stop`` said so.
             RunError: the loss is no longer a number.
         """
-        while self._epoch < self._settings.epochs:
+        while self.epoch < self._settings.epochs:
             start = time.monotonic()
             errors = ErrorSums()
-            for step, seconds in self._one_epoch(errors):
-                yield {"kind": "step", "epoch": self._epoch + 1, "step": self._step(step), "total_steps": self._total_steps, "seconds": seconds}
+            for _ in range(min(self._epochs_at_once, self._settings.epochs - self.epoch)):
+                for step in self._one_epoch(errors):
+                    yield {"kind": "step", "epoch": self.epoch + 1, "step": self._step(step), "total_steps": self._total_steps, "seconds": time.monotonic() - start}
+                self.epoch += 1
             validation = self.evaluate(self._validation)
-            self._epoch += 1
             self._keep_if_best(validation)
             yield {
                 "kind": "epoch",
-                "epoch": self._epoch,
+                "epoch": self.epoch,
                 "step": self._step(0),
                 "total_steps": self._total_steps,
                 "lr": self._schedule.get_last_lr()[0],
@@ -81,7 +98,7 @@ class Trainer:
         """Mean absolute errors over samples, by quantity."""
         self.model.eval()
         errors = ErrorSums()
-        for batch in batches(samples, 4 * self._settings.batch_size):
+        for batch in batches(samples, self._settings.batch_size):  # larger ones would need more memory than training
             errors.add(*self._forward(batch))
         return errors.mae()
 
@@ -90,7 +107,10 @@ class Trainer:
         self.model.load_state_dict(self._best)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on exactly where the last epoch ended."""
+        """Everything needed to go on exactly where the last record of the kind ``epoch`` was yielded.
+
+        The tensors are the live ones: save or copy them before training goes on.
+        """
         return {
             "model": self.model.state_dict(),
             "best": self._best,
@@ -100,7 +120,7 @@ class Trainer:
             "schedule": self._schedule.state_dict(),
             "order": self._order.get_state(),
             "rng": torch.get_rng_state(),
-            "epoch": self._epoch,
+            "epoch": self.epoch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -111,19 +131,19 @@ class Trainer:
         self._schedule.load_state_dict(state["schedule"])
         self._order.set_state(state["order"])
         torch.set_rng_state(state["rng"])
-        self._epoch = state["epoch"]
+        self.epoch = state["epoch"]
 
     @property
     def _total_steps(self) -> int:
         return self._steps_per_epoch * self._settings.epochs
 
     def _step(self, within_epoch: int) -> int:
-        return self._epoch * self._steps_per_epoch + within_epoch
+        return self.epoch * self._steps_per_epoch + within_epoch
 
-    def _one_epoch(self, errors: ErrorSums) -> Iterator[tuple[int, float]]:
+    def _one_epoch(self, errors: ErrorSums) -> Iterator[int]:
         self.model.train()
         shuffled = [self._train[i] for i in torch.randperm(len(self._train), generator=self._order)]
-        start = last = time.monotonic()
+        last = time.monotonic()
         for step, batch in enumerate(batches(shuffled, self._settings.batch_size), start=1):
             if self._should_stop():
                 raise Stopped
@@ -131,13 +151,13 @@ class Trainer:
             now = time.monotonic()
             if now - last > SECONDS_BETWEEN_STEP_RECORDS:
                 last = now
-                yield step, now - start
+                yield step
 
     def _optimise(self, batch: Sequence[Sample], errors: ErrorSums) -> None:
         predicted, targets = self._forward(batch)
         loss = weighted_huber(predicted, targets, weights(self._settings), self._settings.huber_delta)
         if not torch.isfinite(loss):
-            raise RunError(f"The loss is no longer a number in epoch {self._epoch + 1}: lower the learning rate (now {self._settings.learning_rate:g}) or clip the gradient.")
+            raise RunError(f"The loss is no longer a number in epoch {self.epoch + 1}: lower the learning rate (now {self._settings.learning_rate:g}) or clip the gradient.")
         if loss.requires_grad:
             self._optimizer.zero_grad(set_to_none=True)
             # Only the parameters: a plain backward() would also pile up gradients on the graphs' coordinates.
@@ -154,10 +174,22 @@ class Trainer:
         return self.model([sample.graph.to(device) for sample in batch], composition), Targets.of(batch, device)
 
     def _keep_if_best(self, validation: dict[str, float]) -> None:
-        error = validation.get("energy", sum(validation.values()))
+        error = selection_error(validation, self._settings)
         if error < self._best_error:
-            self._best_error, self.best_epoch = error, self._epoch
+            self._best_error, self.best_epoch = error, self.epoch
             self._best = copy.deepcopy(self.model.state_dict())
+
+
+def epochs_per_validation(steps_per_epoch: int, epochs: int) -> int:
+    """Epochs trained between two validations: one, unless there are many epochs of a few steps each."""
+    return max(1, min(math.ceil(STEPS_WORTH_VALIDATING / steps_per_epoch), epochs // FEWEST_VALIDATIONS))
+
+
+def selection_error(validation: dict[str, float], settings: FinetuneSettings) -> float:
+    """What the best epoch is chosen by: the energy error, as in the paper, or without energies the errors as the loss weighs them."""
+    if settings.energy_weight and "energy" in validation:
+        return validation["energy"]
+    return sum(factor * validation.get(QUANTITY_OF[key], 0.0) for key, factor in weights(settings).items())
 
 
 def cosine(total_steps: int) -> Callable[[int], float]:

@@ -54,6 +54,12 @@ def weighted_huber(predicted: dict[str, Tensor], targets: Targets, weight: dict[
     return total
 
 
+def teaches(samples: Sequence[Sample], settings: FinetuneSettings) -> bool:
+    """Whether the samples have a label that counts in the loss."""
+    labels = Targets.of(samples, torch.device("cpu"))
+    return any(factor and bool(torch.isfinite(getattr(labels, key)).any()) for key, factor in weights(settings).items())
+
+
 class ErrorSums:
     """Running mean absolute errors per quantity, each label counted once."""
 

@@ -15,7 +15,6 @@ from xfunc_core.quantities import Method
 from xfunc_core.training.settings import FinetuneSettings
 
 
-
 @dataclass(frozen=True)
 class Plan:
     """A run, resolved against its dataset.

@@ -12,6 +12,10 @@ from xfunc_core.quantities import Method
 from xfunc_core.references.schemes import Scheme
 
 DEVICES = ("cpu", "cuda")
+MOST = 1_000_000
+"""Of epochs and of frames a step: a larger number is a slip of the finger that would train for ever."""
+LARGEST_SEED = 2**32 - 1
+"""What every random generator takes."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,18 @@ class FinetuneSettings:
         _one_of("method", self.method, [m.value for m in Method])
         _one_of("references", self.references, [s.value for s in Scheme if s is not Scheme.KEEP])
         _one_of("device", self.device, DEVICES)
-        _at_least("epochs", self.epochs, 1)
-        _at_least("batch_size", self.batch_size, 1)
+        for name in ("epochs", "batch_size"):
+            _whole(name, getattr(self, name), 1, MOST)
         _between("learning_rate", self.learning_rate, 0.0, 1.0)
         _between("validation_fraction", self.validation_fraction, 0.0, 0.5)
         _between("test_fraction", self.test_fraction, 0.0, 0.5)
         _between("huber_delta", self.huber_delta, 0.0, 1e6)
         if self.train_size is not None:
-            _at_least("train_size", self.train_size, 1)
+            _whole("train_size", self.train_size, 1, None)
         if self.max_gradient_norm is not None:
             _between("max_gradient_norm", self.max_gradient_norm, 0.0, 1e9)
         for name in ("seed", "split_seed", "subset_seed"):
-            _at_least(name, getattr(self, name), 0)
+            _whole(name, getattr(self, name), 0, LARGEST_SEED)
         for name in ("energy_weight", "force_weight", "stress_weight", "magmom_weight"):
             if not 0.0 <= getattr(self, name) < 1e9:
                 raise ConfigError(f"{name} is {getattr(self, name)}: give a weight of 0 or more.")
@@ -124,11 +128,13 @@ def _one_of(name: str, value: str, allowed: list[str] | tuple[str, ...]) -> None
         raise ConfigError(f"{name} is {value!r}: choose one of {', '.join(allowed)}.")
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def _whole(name: str, value: int, least: int, most: int | None) -> None:
     if value < least:
         raise ConfigError(f"{name} is {value}: it must be at least {least}.")
+    if most is not None and value > most:
+        raise ConfigError(f"{name} is {value}: it must be at most {most}.")
 
 
 def _between(name: str, value: float, low: float, high: float) -> None:
     if not low < value <= high:
-        raise ConfigError(f"{name} is {value:g}: it must be above {low:g} and at most {high:g}.")
+        raise ConfigError(f"{name} is {value}: it must be above {low:g} and at most {high:g}.")

@@ -46,6 +46,8 @@ class SweepSettings:
         """Refuse what cannot give a curve."""
         if not self.methods or not set(self.methods) <= {m.value for m in Method}:
             raise ConfigError(f"The sweep's methods are {', '.join(self.methods) or 'empty'}: choose from M1, M2, M3, M4.")
+        if len(set(self.methods)) < len(self.methods):
+            raise ConfigError(f"The sweep's methods are {', '.join(self.methods)}: name each of them once.")
         if len(set(self.sizes)) < 2:
             raise ConfigError("A sweep needs at least two training sizes to show a trend: add one.")
         if self.n_seeds < 1:
@@ -62,6 +64,8 @@ def default_sizes(n_train: int, count: int = 4) -> tuple[int, ...]:
 
 def expand(sweep: SweepSettings, dataset: Dataset, sweep_id: str) -> dict[str, FinetuneSettings]:
     """Run id → settings of every run, small sizes first so that a curve shows early.
+
+    With equal steps, epochs are rounded up: a run gets as many steps as the largest one, and fewer than one epoch more.
 
     Raises:
         ConfigError: a size is larger than the training set.
