@@ -19,6 +19,7 @@ import numpy as np
 
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError
+from xfunc_core.references.smooth import fit_smooth_shift
 
 
 class Scheme(Enum):
@@ -28,11 +29,18 @@ class Scheme(Enum):
     MEAN_SHIFT = "mean-shift"
     LSTSQ = "lstsq"
     RESIDUAL = "residual"
+    SMOOTH = "residual-smooth"
 
     @property
     def label(self) -> str:
         """The name on screen."""
-        return {"keep": "Keep the GGA references", "mean-shift": "GGA references, one shift", "lstsq": "Least squares on the energies (paper)", "residual": "Least squares on the model's residual"}[self.value]
+        return {
+            "keep": "Keep the GGA references",
+            "mean-shift": "GGA references, one shift",
+            "lstsq": "Least squares on the energies (paper)",
+            "residual": "Least squares on the model's residual",
+            "residual-smooth": "The model's residual, smooth in Z",
+        }[self.value]
 
     @property
     def sentence(self) -> str:
@@ -42,12 +50,13 @@ class Scheme(Enum):
             "mean-shift": "w = w_GGA plus one number for all elements: robust, but blind to chemistry.",
             "lstsq": "w = argmin Σ(E/N − x·w)², the paper's choice: needs far more frames than elements, an element without data gets 0.",
             "residual": "w = w_GGA + argmin Σ((E − E_model)/N − x·c)²: knows what the network already explains, so a few frames per element are enough; an element without data gets the mean shift.",
+            "residual-smooth": "As the residual, with a prior that the shift follows the atomic number smoothly: best with few frames, and an element without data gets what its neighbours in Z suggest.",
         }[self.value]
 
     @property
     def needs_model(self) -> bool:
         """Whether the pretrained model's predictions enter the fit."""
-        return self in (Scheme.MEAN_SHIFT, Scheme.RESIDUAL)
+        return self in (Scheme.MEAN_SHIFT, Scheme.RESIDUAL, Scheme.SMOOTH)
 
 
 @dataclass(frozen=True)
@@ -149,14 +158,20 @@ def fit_residual(composition: np.ndarray, energy_per_atom: np.ndarray, model_ene
     return ElementReferences(Scheme.RESIDUAL, w_gga + mean + c, _counts(x), rank, source)
 
 
+def fit_smooth(composition: np.ndarray, energy_per_atom: np.ndarray, model_energy: np.ndarray, w_gga: np.ndarray, source: str = "training frames") -> ElementReferences:
+    """As `fit_residual`, with the prior of `xfunc_core.references.smooth` on the shift; same arguments."""
+    x, residual = _labelled(composition, energy_per_atom - model_energy)
+    return ElementReferences(Scheme.SMOOTH, w_gga + fit_smooth_shift(x, residual), _counts(x), int(np.linalg.matrix_rank(x)), source)
+
+
 def fit(scheme: Scheme, composition: np.ndarray, energy_per_atom: np.ndarray, model_energy: np.ndarray, w_gga: np.ndarray, source: str = "training frames") -> ElementReferences:
     """Fit any scheme; shapes and units as in `fit_residual`."""
     if scheme is Scheme.KEEP:
         return keep(w_gga, composition)
     if scheme is Scheme.LSTSQ:
         return fit_lstsq(composition, energy_per_atom, source)
-    fitter = fit_mean_shift if scheme is Scheme.MEAN_SHIFT else fit_residual
-    return fitter(composition, energy_per_atom, model_energy, w_gga, source)
+    fitters = {Scheme.MEAN_SHIFT: fit_mean_shift, Scheme.RESIDUAL: fit_residual, Scheme.SMOOTH: fit_smooth}
+    return fitters[scheme](composition, energy_per_atom, model_energy, w_gga, source)
 
 
 def _labelled(composition: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

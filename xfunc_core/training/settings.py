@@ -26,7 +26,7 @@ class FinetuneSettings:
     """Name of the dataset to learn from."""
     method: str = "M4"
     """M1 scratch, M2 trainable AtomRef, M3 frozen AtomRef, M4 refitted AtomRef (Huang et al. 2025)."""
-    references: str = "residual"
+    references: str = "residual-smooth"
     """How M4 and M1 fit their references; M1 has no pretrained model and always takes `lstsq`."""
     epochs: int = 30
     """Passes over the training frames."""
