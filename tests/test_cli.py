@@ -31,9 +31,15 @@ Call = Callable[..., Said]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data home shared by the tests of this file; runs that still work in it are cancelled at the end."""
+    """A data home shared by the tests of this file; runs that still work in it are cancelled at the end.
+
+    One thread a process: small cells gain nothing from more, and busy processes would wait for each other.
+    """
     path = tmp_path_factory.mktemp("home")
-    yield path
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OMP_NUM_THREADS", "1")
+        patched.setenv("XFUNC_CPU_SLOTS", str(os.cpu_count() or 1))
+        yield path
     for run in (path / "runs").glob("*/config.json"):
         (run.parent / "cancel").touch()
     deadline = time.monotonic() + 20
@@ -47,6 +53,8 @@ def call(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setenv("XFUNC_HOME", str(home))
 
     def run(*words: str) -> Said:
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
         capsys.readouterr()
         code = cli.main([str(word) for word in words])
         return code, *capsys.readouterr()

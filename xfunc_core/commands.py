@@ -24,7 +24,9 @@ from xfunc_core.references.paired import PairedScheme
 from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.identity import Identity
+from xfunc_core.runs.locking import exclusive
 from xfunc_core.runs.results import PARTS
+from xfunc_core.runs.state import RunState
 from xfunc_core.training.settings import DEVICES, FinetuneSettings
 from xfunc_core.training.sweep import BUDGETS, EQUAL_STEPS
 
@@ -272,10 +274,13 @@ def _read_config(file: str) -> dict[str, Any]:
 
 
 def _work(run: RunFolder) -> None:
-    """Do a run's work in this process, its log on stderr and in its folder."""
+    """Do a run's work in this process, its log on stderr and in its folder; nothing if another process was quicker."""
     from xfunc_core import worker
 
-    run.record_launch(Identity.of(os.getpid()), "here")  # from now on no dispatcher takes it
+    with exclusive(run.lock_file) as free:
+        if not free or run.state() is not RunState.QUEUED:
+            return
+        run.record_launch(Identity.of(os.getpid()), "here")  # from now on neither a dispatcher nor another job takes it
     handlers = [logging.StreamHandler(sys.stderr), logging.FileHandler(run.log_file, encoding="utf-8")]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
     worker.main(str(run.path))

@@ -133,7 +133,7 @@ def _spread_rows(found: Exploration) -> list[dict[str, str]]:
             "Energy": name,
             "N": count_text(s.n),
             "r": correlation_text(s.pearson),
-            f"Mean r²SCAN − PBE ({ENERGY.unit})": ENERGY.value(s.mean_shift),
+            f"Mean r²SCAN − PBE ({ENERGY.unit})": ENERGY.value(round(s.mean_shift, ENERGY.decimals) + 0.0),  # no −0.000
             "MAE around it": ENERGY.error_with_unit(s.mae),
             "RMSE around it": ENERGY.error_with_unit(s.rmse),
         }
