@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xfunc_core.errors import RunError
-from xfunc_core.quantities import ENERGY, MISSING, Method
+from xfunc_core.quantities import ENERGY, MISSING
 from xfunc_core.runs.folder import RunFolder
 
 
@@ -18,8 +19,8 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        records: one record per finished epoch.
-        epoch: finished epochs.
+        records: one record per validation, which short epochs share.
+        epoch: finished epochs, as of the last record.
         epochs: epochs asked for; 0 if the settings cannot be read.
         fraction: optimiser steps done over all, 0 to 1.
         seconds: spent training so far.
@@ -43,12 +44,7 @@ def progress_of(run: RunFolder) -> Progress:
     running = last.get("seconds", 0.0) if last.get("kind") == "step" else 0.0
     seconds = sum(r["seconds"] for r in epochs) + running
     left = seconds * (1 - fraction) / fraction if fraction else float("nan")
-    return Progress(epochs, len(epochs), _config(run).get("epochs", 0), fraction, seconds, left)
-
-
-def describe(run: RunFolder) -> str:
-    """One sentence: the run's outcome message, or what its state means."""
-    return (run.outcome() or {}).get("message") or run.state().sentence
+    return Progress(epochs, epochs[-1]["epoch"] if epochs else 0, _config(run).get("epochs", 0), fraction, seconds, left)
 
 
 def run_table(runs: Sequence[RunFolder]) -> pd.DataFrame:
@@ -58,7 +54,8 @@ def run_table(runs: Sequence[RunFolder]) -> pd.DataFrame:
 
 def _row(run: RunFolder) -> dict[str, Any]:
     config, progress = _config(run), progress_of(run)
-    best = min((r["validation"].get("energy", float("nan")) for r in progress.records), default=float("nan"))
+    errors = [r["validation"].get("energy", math.nan) for r in progress.records]
+    best = min((error for error in errors if math.isfinite(error)), default=math.nan)
     created = run.created_at
     return {
         "Run": run.title,
@@ -67,14 +64,8 @@ def _row(run: RunFolder) -> dict[str, Any]:
         "Data": config.get("dataset", MISSING),
         "Epochs": f"{progress.epoch} / {progress.epochs or MISSING}",
         f"Best validation energy MAE ({ENERGY.error_unit})": ENERGY.error(best),
-        "Started": created.astimezone().strftime("%Y-%m-%d %H:%M") if created else MISSING,
+        "Submitted": created.astimezone().strftime("%Y-%m-%d %H:%M") if created else MISSING,
     }
-
-
-def default_title(config: dict[str, Any]) -> str:
-    """What a run is called until somebody renames it."""
-    method = config.get("method")
-    return Method(method).label if method in {m.value for m in Method} else "Run"
 
 
 def _config(run: RunFolder) -> dict[str, Any]:

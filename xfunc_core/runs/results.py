@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,17 +41,27 @@ class RunResults:
             RunError: the run has no readable results.
         """
         try:
-            return json.loads(self.folder.metrics.read_text())
-        except (OSError, ValueError) as error:
+            found = json.loads(self.folder.metrics.read_bytes())
+            for part in PARTS:
+                for stage in STAGES:
+                    found["errors"][part][stage].items()
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise RunError(f"Run {self.folder.id} has no readable results ({error.__class__.__name__}): has it finished?") from error
+        return found
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
         try:
             with np.load(self.folder.predictions, allow_pickle=False) as saved:
                 return dict(saved)
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"The predictions of run {self.folder.id} cannot be read ({error.__class__.__name__}): run it again.") from error
+        except (OSError, ValueError, LookupError, RuntimeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+            raise RunError(f"The predictions of run {self.folder.id} cannot be read ({error.__class__.__name__}): launch it again.") from error
+
+    def _array(self, key: str) -> np.ndarray:
+        try:
+            return self._arrays[key]
+        except KeyError:
+            raise RunError(f"The predictions of run {self.folder.id} lack {key}: launch it again.") from None
 
     def error(self, stage: str, quantity: Quantity, part: str = "test") -> dict[str, float] | None:
         """``{"n", "mae", "rmse"}`` in the quantity's unit, or None where there are no labels."""
@@ -61,16 +73,16 @@ class RunResults:
 
     def values(self, stage: str, quantity: Quantity, part: str = "test") -> np.ndarray:
         """Labels (stage ``label``) or predictions, flat: one per frame, component or atom."""
-        return self._arrays[f"{part}/{stage}/{_ARRAY[quantity.key]}"].ravel().astype(float)
+        return self._array(f"{part}/{stage}/{_ARRAY[quantity.key]}").ravel().astype(float)
 
     def frame_rows(self, quantity: Quantity, part: str = "test") -> np.ndarray:
         """For every entry of `values` the row of its frame in the dataset."""
-        rows, n_atoms = self._arrays[f"{part}/row"], self._arrays[f"{part}/n_atoms"]
+        rows, n_atoms = self._array(f"{part}/row"), self._array(f"{part}/n_atoms")
         repeats = {"energy": np.ones_like(n_atoms), "force": 3 * n_atoms, "stress": np.full_like(n_atoms, 6), "magmom": n_atoms}
         return np.repeat(rows, repeats[quantity.key])
 
     def error_table(self, part: str = "test") -> pd.DataFrame:
-        """One row per quantity and stage: quantity, stage, n, mae, rmse, in errors' units as text."""
+        """One row per quantity and stage: Quantity, Unit, Model, N (a number), MAE and RMSE (text in that unit)."""
         rows = [
             {"Quantity": q.label, "Unit": q.error_unit, "Model": STAGES[stage], "N": e["n"], "MAE": q.error(e["mae"]), "RMSE": q.error(e["rmse"])}
             for q in self.labelled(part)
@@ -81,10 +93,9 @@ class RunResults:
 
     def frame_table(self, part: str = "test") -> pd.DataFrame:
         """One row a frame: id, formula, atoms, energy label and predictions in eV/atom, for downloads."""
-        columns = {"row": "row", "frame_id": "frame_id", "formula": "formula", "n_atoms": "n_atoms"}
-        table = pd.DataFrame({name: self._arrays[f"{part}/{key}"] for name, key in columns.items()})
+        table = pd.DataFrame({name: self._array(f"{part}/{name}") for name in ("row", "frame_id", "formula", "n_atoms")})
         for stage in ("label", *STAGES):
-            table[f"energy_{stage} (eV/atom)"] = self._arrays[f"{part}/{stage}/energy"]
+            table[f"energy_{stage} (eV/atom)"] = self._array(f"{part}/{stage}/energy")
         return table
 
     def times_better(self, quantity: Quantity, part: str = "test") -> float | None:

@@ -15,6 +15,7 @@ from xfunc_core.errors import RunError
 from xfunc_core.quantities import QUANTITIES
 from xfunc_core.runs.dispatcher import ensure_dispatcher
 from xfunc_core.runs.folder import RunFolder, list_runs, write_atomic
+from xfunc_core.runs.results import RunResults
 from xfunc_core.runs.state import RunState
 
 
@@ -47,7 +48,7 @@ def list_sweeps(sweeps_root: Path) -> list[SweepRecord]:
     found = []
     for path in sorted(sweeps_root.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_bytes())
             found.append(SweepRecord(data["id"], data["title"], data["budget"], tuple(data["run_ids"])))
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -86,10 +87,10 @@ def _row(folder: RunFolder) -> dict[str, Any]:
         config = folder.config()
         row |= {"method": config["method"], "seed": config["seed"], "size": config["train_size"]}
         if state is RunState.FINISHED:
-            metrics = json.loads(folder.metrics.read_text())
-            row |= {"size": metrics["n_frames"]["train"], "n_elements": metrics["n_elements"], "n_test": metrics["n_frames"]["test"], "n_test_uncovered": metrics["n_test_uncovered"]}
-            errors = metrics["errors"]["test"]["trained"]
-            row |= {q.key: errors.get(q.key, {}).get("mae", math.nan) for q in QUANTITIES}
-    except (RunError, OSError, ValueError, KeyError, TypeError):
+            found = RunResults(folder)
+            frames = found.metrics["n_frames"]
+            row |= {"size": frames["train"], "n_elements": found.metrics["n_elements"], "n_test": frames["test"], "n_test_uncovered": found.metrics["n_test_uncovered"]}
+            row |= {q.key: (found.error("trained", q) or {}).get("mae", math.nan) for q in QUANTITIES}
+    except (RunError, LookupError, TypeError):
         row["state"] = RunState.BROKEN
     return row
