@@ -15,7 +15,7 @@ from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.splits import split_by_material
 from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import ConfigError
-from xfunc_core.references.schemes import ElementReferences, Scheme, fit, fit_lstsq, fit_mean_shift, fit_residual, keep
+from xfunc_core.references.schemes import ElementReferences, Scheme, fit, fit_lstsq, fit_mean_shift, fit_residual, fit_smooth, keep
 
 PRESENT = np.array([Z_OF[s] - 1 for s in ("H", "Li", "O", "Fe", "W", "Pu")])
 
@@ -110,7 +110,7 @@ def test_frames_without_energy_are_left_out(fractions, fitter) -> None:
     np.testing.assert_allclose(found.energies[[Z_OF["Na"] - 1, Z_OF["Cl"] - 1]], -1.0)
 
 
-@pytest.mark.parametrize("scheme", [Scheme.LSTSQ, Scheme.MEAN_SHIFT, Scheme.RESIDUAL])
+@pytest.mark.parametrize("scheme", [scheme for scheme in Scheme if scheme is not Scheme.KEEP])
 def test_without_any_energy_nothing_can_be_fitted(fractions, scheme: Scheme) -> None:
     x = fractions({"Na": 1}, {"Cl": 1})
     with pytest.raises(ConfigError, match="choose a dataset with energies"):
@@ -175,8 +175,10 @@ def test_fit_takes_the_scheme_asked_for(synthetic, w_gga) -> None:
         Scheme.LSTSQ: fit_lstsq(x, energy, "s"),
         Scheme.MEAN_SHIFT: fit_mean_shift(x, energy, model, w_gga, "s"),
         Scheme.RESIDUAL: fit_residual(x, energy, model, w_gga, "s"),
+        Scheme.SMOOTH: fit_smooth(x, energy, model, w_gga, "s"),
     }
-    for scheme in direct:
+    assert set(direct) == set(Scheme)
+    for scheme in Scheme:
         found = fit(scheme, x, energy, model, w_gga, "s")
         assert found.scheme is scheme
         np.testing.assert_array_equal(found.energies, direct[scheme].energies)

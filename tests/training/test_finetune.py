@@ -1,0 +1,207 @@
+"""One run from settings to errors: the four methods, no leak, and checkpoints on any dataset."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xfunc_core.analysis.metrics import error_summary
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.importing import import_file
+from xfunc_core.errors import DataError, RunError
+from xfunc_core.model.predict import Predictions, predict
+from xfunc_core.model.samples import build_samples
+from xfunc_core.references.schemes import Scheme, fit_lstsq, fit_residual
+from xfunc_core.training import finetune
+from xfunc_core.training.settings import FinetuneSettings
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")]
+
+TINY = FinetuneSettings("few", references="residual", epochs=1, batch_size=4, train_size=8)
+
+
+@pytest.fixture(scope="module")
+def trained(few: Dataset) -> dict[str, finetune.Finetuning]:
+    """Each of the four methods after one epoch."""
+    found = {}
+    for method in ("M1", "M2", "M3", "M4"):
+        found[method] = finetune.prepare(replace(TINY, method=method), few)
+        list(found[method].trainer.epochs())
+    return found
+
+
+@pytest.fixture
+def altered(few: Dataset, tmp_path: Path):
+    """The dataset with the documents of some rows changed, under another name."""
+
+    def of(rows, change) -> Dataset:
+        ids = few.table["frame_id"].tolist()
+        content = gzip.decompress((resources.files("xfunc_core.data") / "bundled" / "xfunc-dft-r2SCAN.jsonl.gz").read_bytes())
+        documents = {d["matpes_id"]: d for d in map(json.loads, content.splitlines())}
+        chosen = {ids[row] for row in rows}
+        changed = [change(documents[i]) if i in chosen else documents[i] for i in ids]
+        (tmp_path / "altered.jsonl").write_text("\n".join(map(json.dumps, changed)))
+        dataset, _ = import_file(tmp_path / "altered.jsonl", tmp_path, name="altered", replace=True)
+        assert dataset.table["frame_id"].tolist() == ids
+        return dataset
+
+    return of
+
+
+# --- the four methods -------------------------------------------------------------------------
+
+
+def test_every_method_trains_its_network(trained: dict[str, finetune.Finetuning]) -> None:
+    for method, job in trained.items():
+        before = job.pretrained.network.state_dict()
+        after = job.trainer.model.network.state_dict()
+        moved = [name for name in before if not torch.equal(before[name], after[name])]
+        assert {"atom_embedding.embedding.weight", "mlp.layers.0.weight", "bond_embedding.weight"} <= set(moved), method
+
+
+def test_m1_starts_from_random_weights_and_fits_its_references(trained, few: Dataset) -> None:
+    job = trained["M1"]
+    rows = job.plan.split.train
+    np.testing.assert_allclose(job.references.energies, fit_lstsq(few.composition[rows], few.energy_per_atom[rows]).energies, atol=1e-9)
+    assert job.references.scheme is Scheme.LSTSQ
+    step = 2 * TINY.learning_rate  # Adam's two steps can move a weight no further
+    start, now = job.pretrained.network.state_dict(), job.trainer.model.network.state_dict()
+    assert float((start["mlp.layers.0.weight"] - now["mlp.layers.0.weight"]).abs().max()) > 10 * step
+    start = trained["M4"].pretrained.network.state_dict(), trained["M4"].trainer.model.network.state_dict()
+    assert float((start[0]["mlp.layers.0.weight"] - start[1]["mlp.layers.0.weight"]).abs().max()) < 1.01 * step
+
+
+def test_only_the_references_of_m2_move(trained) -> None:
+    for method, job in trained.items():
+        moved = np.abs(job.final_references().energies - job.references.energies).max()
+        assert (moved > 0) == (method == "M2"), method
+    assert np.abs(trained["M2"].final_references().energies - trained["M2"].references.energies).max() <= 2.01 * TINY.learning_rate
+
+
+def test_m2_and_m3_start_from_the_gga_references(trained) -> None:
+    for method in ("M2", "M3"):
+        np.testing.assert_array_equal(trained[method].references.energies, trained[method].pretrained.references.numpy())
+        assert trained[method].references.scheme is Scheme.KEEP
+    np.testing.assert_array_equal(trained["M3"].trainer.model.references.numpy(), trained["M3"].pretrained.references.numpy())
+
+
+def test_m4_fits_its_references_on_the_training_frames(trained, few: Dataset) -> None:
+    job = trained["M4"]
+    rows = job.plan.split.train
+    found = predict(job.pretrained, job.samples["train"], TINY.batch_size).energy
+    expected = fit_residual(few.composition[rows], few.energy_per_atom[rows], found, job.pretrained.references.numpy())
+    np.testing.assert_allclose(job.references.energies, expected.energies, atol=1e-9)
+    np.testing.assert_array_equal(job.references.n_frames, (few.composition[rows] > 0).sum(axis=0))
+    assert job.references.source == "8 training frames of few"
+    assert finetune.fit_on_training_part(TINY, few, Scheme.RESIDUAL).energies == pytest.approx(job.references.energies, abs=1e-12)
+
+
+def test_held_out_labels_do_not_reach_references_or_training(trained, few: Dataset, altered) -> None:
+    job = trained["M4"]
+    held_out = [*job.plan.split.test, *np.setdiff1d(np.arange(len(few)), np.concatenate([job.plan.split.train, job.plan.split.validation, job.plan.split.test]))]
+    other = finetune.prepare(TINY, altered(held_out, lambda d: d | {"energy": d["energy"] - 50.0, "forces": (10 * np.array(d["forces"])).tolist()}))
+    np.testing.assert_array_equal(other.references.energies, job.references.energies)
+    list(other.trainer.epochs())
+    ours, theirs = job.trainer.model.state_dict(), other.trainer.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    moved = finetune.prepare(TINY, altered(job.plan.split.train[:1], lambda d: d | {"energy": d["energy"] - 5.0}))
+    assert np.abs(moved.references.energies - job.references.energies).max() > 0.1  # the test can fail
+
+
+def test_stages_are_the_pretrained_network_with_old_and_new_references_and_the_trained_model(trained, few: Dataset) -> None:
+    job = trained["M4"]
+    found = job.evaluate()
+    labels = finetune.label_arrays(job.samples["test"])
+    rows = job.plan.split.test
+    np.testing.assert_array_equal(labels.energy, few.energy_per_atom[rows])
+    np.testing.assert_allclose(labels.stress, few.frame_array("stress")[rows], rtol=6e-8)  # float32
+    shift = few.composition[rows] @ (job.references.energies - job.pretrained.references.numpy())
+    np.testing.assert_allclose(found["test"]["start"].energy, found["test"]["zero_shot"].energy + shift, atol=1e-12)
+    np.testing.assert_array_equal(found["test"]["start"].forces, found["test"]["zero_shot"].forces)
+    told = finetune.metrics(job, found)
+    assert set(told["errors"]["test"]) == set(finetune.STAGES)
+    assert told["n_frames"] == {"train": 8, "validation": len(job.samples["validation"]), "test": len(rows)}
+    assert told["errors"]["test"]["trained"]["energy"]["mae"] == pytest.approx(np.abs(found["test"]["trained"].energy - labels.energy).mean())
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_refitted_references_beat_kept_ones_after_equal_training(xfunc_dft: Dataset) -> None:
+    errors = {}
+    for method in ("M3", "M4"):
+        job = finetune.prepare(FinetuneSettings("xfunc-dft-r2scan", method=method, train_size=24, epochs=3, batch_size=4), xfunc_dft)
+        list(job.trainer.epochs())
+        errors[method] = finetune.metrics(job, job.evaluate())["errors"]["test"]
+    assert errors["M4"]["trained"]["energy"]["mae"] < 0.6 * errors["M3"]["trained"]["energy"]["mae"]
+    assert errors["M4"]["trained"]["force"]["mae"] < errors["M4"]["zero_shot"]["force"]["mae"]
+    assert errors["M3"]["zero_shot"] == errors["M4"]["zero_shot"]
+
+
+# --- what cannot be trained on ----------------------------------------------------------------
+
+
+def test_part_without_labels_that_count_is_refused(few: Dataset, altered) -> None:
+    settings = replace(TINY, method="M3", energy_weight=0.0, force_weight=0.0, stress_weight=0.0)
+    with pytest.raises(DataError, match="No frame of the train part of few has a label that counts in the loss"):
+        finetune.prepare(settings, few)  # only magnetic moments would count, and there are none
+
+
+def test_gpu_that_is_not_there_is_said(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RunError, match="offers no CUDA GPU to PyTorch: choose the CPU"):
+        finetune.prepare(replace(TINY, device="cuda"), few)
+
+
+def test_part_whose_frames_chgnet_cannot_take_is_refused(few: Dataset, altered) -> None:
+    def lonely(document: dict) -> dict:
+        structure = document["structure"]
+        matrix = (10 * np.array(structure["lattice"]["matrix"])).tolist()
+        sites = [site | {"xyz": (10 * np.array(site["xyz"])).tolist()} for site in structure["sites"]]
+        return document | {"structure": structure | {"lattice": structure["lattice"] | {"matrix": matrix}, "sites": sites}}
+
+    plan = finetune.make_plan(TINY, few)
+    with pytest.raises(DataError, match="No frame of the test part can be used by CHGNet.*no neighbour within 6 Å"):
+        finetune.prepare(TINY, altered(plan.split.test, lonely))
+    job = finetune.prepare(TINY, altered(plan.split.train[:1], lonely))
+    assert job.left_out == [{"frame_id": few.table["frame_id"].iat[plan.split.train[0]], "reason": "an atom has no neighbour within 6 Å"}]
+    assert len(job.samples["train"]) == 7
+
+
+# --- checkpoints ------------------------------------------------------------------------------
+
+
+def test_pretrained_model_is_evaluated_on_every_frame(elements: Dataset, few: Dataset) -> None:
+    from chgnet.model import CHGNet
+
+    errors, left_out = finetune.evaluate_checkpoint(None, few)
+    assert left_out == []
+    assert set(errors) == {"energy", "force", "stress"}
+    assert errors["energy"]["n"] == len(few)
+    assert errors["force"]["n"] == 3 * few.info.n_atoms
+    found = CHGNet.load(use_device="cpu", verbose=False).predict_structure([few.structure(row) for row in range(len(few))])
+    expected = error_summary(few.energy_per_atom, np.array([f["e"] for f in found]))
+    assert errors["energy"]["mae"] == pytest.approx(expected.mae, abs=1e-5)  # float32
+    assert errors["energy"]["rmse"] == pytest.approx(expected.rmse, abs=1e-5)
+
+
+def test_saved_run_is_evaluated_as_it_was(trained, few: Dataset, tmp_path: Path) -> None:
+    job = trained["M2"]
+    job.trainer.load_best()
+    job.trainer.model.save(tmp_path / "model.pt")
+    errors, _ = finetune.evaluate_checkpoint(tmp_path / "model.pt", few)
+    rows = np.arange(len(few))
+    found = predict(job.trainer.model, build_samples(few, rows)[0])
+    assert errors["energy"]["mae"] == pytest.approx(np.abs(found.energy - few.energy_per_atom).mean(), abs=1e-5)
+
+
+def test_quantities_without_labels_are_left_out_of_the_errors() -> None:
+    labels = Predictions(np.array([1.0, math.nan]), np.full((2, 3), math.nan), np.full((2, 6), math.nan), np.array([math.nan, 0.5]))
+    predicted = Predictions(np.array([2.0, 9.0]), np.zeros((2, 3)), np.zeros((2, 6)), np.array([7.0, 0.0]))
+    assert finetune.summarise(labels, predicted) == {"energy": {"n": 1, "mae": 1.0, "rmse": 1.0}, "magmom": {"n": 1, "mae": 0.5, "rmse": 0.5}}
