@@ -133,10 +133,11 @@ def test_stages_are_the_pretrained_network_with_old_and_new_references_and_the_t
     assert json.loads(json.dumps(told)) == told
 
 
+@pytest.mark.slow
 def test_refitted_references_beat_kept_ones_after_equal_training(xfunc_dft: Dataset) -> None:
     errors = {}
     for method in ("M3", "M4"):
-        job = finetune.prepare(FinetuneSettings("xfunc-dft-r2scan", method=method, train_size=24, epochs=3, batch_size=4), xfunc_dft)
+        job = finetune.prepare(FinetuneSettings("xfunc-dft-r2scan", method=method, train_size=24, epochs=2, batch_size=4), xfunc_dft)
         list(job.trainer.epochs())
         errors[method] = finetune.metrics(job, job.evaluate())["errors"]["test"]
     assert errors["M4"]["trained"]["energy"]["mae"] < 0.6 * errors["M3"]["trained"]["energy"]["mae"]
