@@ -265,10 +265,12 @@ def test_lstsq_references_equal_numpy_on_the_training_part(call: Call) -> None:
     assert list(found["energies"].values()) == pytest.approx(list(w), abs=1e-6)
 
 
-def test_residual_references_beat_all_others_without_training(call: Call) -> None:
-    schemes = parsed(call("references", R2SCAN, "--compare", "--json")[1])["schemes"]
+def test_default_references_are_the_best_without_training_when_frames_are_few(call: Call) -> None:
+    from xfunc_core.training.settings import FinetuneSettings
+
+    schemes = parsed(call("references", R2SCAN, "--compare", "--train-size", "32", "--json")[1])["schemes"]
     test = {name: errors["test"]["mae"] for name, errors in schemes.items()}
-    assert min(test, key=test.get) == "residual"
+    assert min(test, key=test.get) == FinetuneSettings.references
     assert test["lstsq"] < test["keep"]
 
 

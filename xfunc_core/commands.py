@@ -138,7 +138,7 @@ def _references(added: Any) -> None:
     examples = ["xfunc-dft-r2scan", "xfunc-dft-r2scan --scheme lstsq --train-size 20", "xfunc-dft-r2scan --compare"]
     command = _command(added, "references", run, "Fit elemental reference energies (eV/atom) on the training part of a dataset.", examples, f"schemes:\n{note}")
     command.add_argument("dataset")
-    command.add_argument("--scheme", choices=[s.value for s in Scheme], default=Scheme.RESIDUAL.value, help="how to choose them; see docs/references.md")
+    command.add_argument("--scheme", choices=[s.value for s in Scheme], default=FinetuneSettings.references, help="how to choose them; see docs/references.md")
     command.add_argument("--compare", action="store_true", help="lay the errors of the pretrained network under every scheme side by side")
     _setting_options(command, _FOR_REFERENCES)
 
