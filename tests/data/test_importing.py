@@ -7,16 +7,17 @@ import gzip
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from xfunc_core.data import json_stream
+from xfunc_core.data import importing, json_stream
 from xfunc_core.data import writer as writer_module
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.importing import MOST_REASONS, ImportReport, default_name, import_file
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
@@ -51,7 +52,7 @@ def test_losses_are_kept_masked_and_counted(document: Make, write: Write, root: 
     assert np.isnan(dataset.atom_array("forces")[dataset.atoms_of(2)]).all()
     assert (report.n_documents, report.n_kept) == (7, 4)
     assert report.dropped == [
-        {"document": 4, "frame_id": "a", "reason": "its matpes_id occurred before in this file"},
+        {"document": 4, "frame_id": "a", "reason": "its id occurred before in this file"},
         {"document": 5, "frame_id": "r2scan", "reason": "it is labelled with r²SCAN in a file that starts with PBE"},
         {"document": 6, "frame_id": "mixed-site", "reason": "site 1 is only partly occupied (0.5)"},
     ]
@@ -61,7 +62,7 @@ def test_losses_are_kept_masked_and_counted(document: Make, write: Write, root: 
         {"frame_id": "huge", "reason": "energy is not finite"},
         {"frame_id": "huge", "reason": "no stress"},
     ]
-    assert dataset.report() == {"documents": 7, "dropped": report.dropped, "masked": report.masked}
+    assert dataset.report() == {"documents": 7, "dropped": report.dropped, "masked": report.masked, "notes": []}
 
 
 def test_source_is_recorded(document: Make, write: Write, root: Path) -> None:
@@ -221,6 +222,22 @@ def test_report_reads_as_sentences() -> None:
         "2 kept with a missing label: no stress (for example b).",
         "1 kept with a missing label: no energy (for example a).",
     ]
+
+
+def test_notes_of_a_reader_are_kept_once_and_told(document: Make, write: Write, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noting(path: Path, functional: Functional | None) -> Iterator[Frame | Rejected | Note]:
+        yield Note("Energies were read from 'REF_energy'.")
+        yield from importing.READERS["matpes"](path, functional)
+        yield Note("Energies were read from 'REF_energy'.")
+        yield from (Note(f"Note {i}.") for i in range(1000))
+
+    monkeypatch.setitem(importing.READERS, "noting", noting)
+    dataset, report = import_file(write([document("a"), document("b")]), root, name="d", format="noting")
+    assert report.n_documents == 2
+    assert report.notes[:3] == ["Energies were read from 'REF_energy'.", "Note 0.", "Note 1."]
+    assert len(report.notes) == importing.MOST_NOTES
+    assert dataset.report()["notes"] == report.notes
+    assert report.sentences()[1] == "Energies were read from 'REF_energy'."
 
 
 def test_report_of_many_reasons_stays_short() -> None:

@@ -40,7 +40,7 @@ def bundled(request: pytest.FixtureRequest, bundled_root: Path, bundled_folder: 
 def test_every_bundled_document_is_kept_with_its_ids(bundled: tuple[Dataset, list[dict[str, Any]]]) -> None:
     dataset, documents = bundled
     assert len(dataset) == len(documents) > 0
-    assert dataset.report() == {"documents": len(documents), "dropped": [], "masked": []}
+    assert dataset.report() == {"documents": len(documents), "dropped": [], "masked": [], "notes": []}
     assert dataset.table["frame_id"].tolist() == [d["matpes_id"] for d in documents]
     assert dataset.table["material_id"].tolist() == [d["provenance"].get("material_id") or d["provenance"]["original_mp_id"] for d in documents]
     assert [json.loads(p) for p in dataset.table["provenance"]] == [d["provenance"] for d in documents]

@@ -29,6 +29,8 @@ class Frame:
         provenance: whatever the source says about its origin.
         masked: labels that were there but unusable, each as a sentence fragment.
         isolated_atom_energy: eV, when the source names it for an elemental frame.
+        correction: eV, the part of ``energy`` that is an empirical correction such as MP2020's; NaN where the source does not say.
+        hubbard_u: whether a Hubbard U was used; None where the source does not say.
     """
 
     frame_id: str
@@ -44,6 +46,8 @@ class Frame:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     masked: tuple[str, ...] = ()
     isolated_atom_energy: float | None = None
+    correction: float = float("nan")
+    hubbard_u: bool | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -58,6 +62,13 @@ class Rejected:
     position: int
     frame_id: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a reader tells about the whole file: a unit it assumed, a key it used, a guess."""
+
+    sentence: str
 
 
 def voigt_to_matrix(stress: np.ndarray) -> np.ndarray:

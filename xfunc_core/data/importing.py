@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.frame import Frame, Rejected
+from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.json_stream import open_file
 from xfunc_core.data.matpes import read_matpes
 from xfunc_core.data.writer import DatasetWriter
@@ -20,9 +20,11 @@ from xfunc_core.quantities import Functional, count_text
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
-Reader = Callable[[Path, Functional | None], Iterator[Frame | Rejected]]
+Reader = Callable[[Path, Functional | None], Iterator[Frame | Rejected | Note]]
 READERS: dict[str, Reader] = {"matpes": read_matpes}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
+MOST_NOTES = 50
+"""Notes about one file that are kept."""
 MOST_REASONS = 10
 """Sentences that a report spends on one kind of loss; report.json has all of them."""
 
@@ -36,12 +38,14 @@ class ImportReport:
         n_kept: frames kept.
         dropped: documents left out, each ``{"document", "frame_id", "reason"}``.
         masked: labels kept as missing, each ``{"frame_id", "reason"}``.
+        notes: what the reader assumed, used or guessed, a sentence each.
     """
 
     n_documents: int = 0
     n_kept: int = 0
     dropped: list[dict[str, object]] = field(default_factory=list)
     masked: list[dict[str, object]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def sentences(self) -> list[str]:
         """The report for a reader: one sentence on what was kept, one a reason."""
@@ -53,7 +57,12 @@ class ImportReport:
             rest = counts.most_common()[MOST_REASONS:]
             if rest:
                 lines.append(f"{count_text(sum(n for _, n in rest))} {what} for {count_text(len(rest))} other reasons.")
-        return lines
+        return lines + self.notes
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence about the whole file, once, and no more than MOST_NOTES."""
+        if sentence not in self.notes and len(self.notes) < MOST_NOTES:
+            self.notes.append(sentence)
 
 
 def import_file(
@@ -103,7 +112,7 @@ def import_file(
                 functional=kept.value,
                 source=path.name,
                 source_sha256=digest,
-                report={"documents": report.n_documents, "dropped": report.dropped, "masked": report.masked},
+                report={"documents": report.n_documents, "dropped": report.dropped, "masked": report.masked, "notes": report.notes},
                 replace=replace,
                 **described,
             )
@@ -118,10 +127,13 @@ def default_name(path: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:64] or "dataset"
 
 
-def _write(frames: Iterator[Frame | Rejected], writer: DatasetWriter, report: ImportReport, progress: Callable[[int], None] | None) -> Functional | None:
+def _write(frames: Iterator[Frame | Rejected | Note], writer: DatasetWriter, report: ImportReport, progress: Callable[[int], None] | None) -> Functional | None:
     functional: Functional | None = None
     seen: set[str] = set()
     for item in frames:
+        if isinstance(item, Note):
+            report.note(item.sentence)
+            continue
         report.n_documents += 1
         if progress and report.n_documents % 1000 == 0:
             progress(report.n_documents)
@@ -143,7 +155,7 @@ def _reason_to_drop(item: Frame | Rejected, functional: Functional | None, seen:
     if item.functional is not functional:
         return f"it is labelled with {item.functional.label} in a file that starts with {functional.label if functional else ''}"
     if item.frame_id in seen:
-        return "its matpes_id occurred before in this file"
+        return "its id occurred before in this file"
     return ""
 
 
