@@ -14,7 +14,7 @@ from xfunc_core.data.splits import SMALL, Split, default_fractions, nested_subse
 from xfunc_core.errors import ConfigError
 
 Data = tuple[list[str], np.ndarray]
-QUICK = settings(max_examples=80, deadline=None)
+QUICK = settings(max_examples=50, deadline=None)
 
 
 @st.composite
@@ -106,6 +106,12 @@ def test_empty_part_is_said(n: int, validation: float, test: float, part: str) -
         split_by_material([f"m{i}" for i in range(n)], np.eye(94)[[0] * n], validation=validation, test=test, seed=0, keep_covered=False)
 
 
+def test_part_that_is_empty_for_the_sake_of_coverage_is_said(bundled_root: Path) -> None:
+    dataset = open_dataset(bundled_root, "matpes-elements-pbe")  # one material an element
+    with pytest.raises(ConfigError, match="The validation part is empty with 89 materials: no further material can leave training without"):
+        split_by_material(dataset.table["material_id"], dataset.composition, validation=0.15, test=0.15, seed=0)
+
+
 def test_default_fractions_are_those_of_the_paper_for_large_sets() -> None:
     assert default_fractions(SMALL) == (0.1, 0.1)
     assert default_fractions(SMALL - 1) == (0.15, 0.15)
@@ -150,6 +156,16 @@ def test_as_many_materials_as_elements_cover_every_element(data: Data, seed: int
     sizes = list(range(1, len(ids) + 1))
     covering = next(subset for subset in nested_subsets(everything, ids, composition, sizes, seed) if elements(data, subset) == elements(data, everything))
     assert len(materials(data, covering)) <= len(elements(data, everything))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_material_that_brings_most_new_elements_comes_first(seed: int) -> None:
+    composition = np.zeros((6, 94))
+    for row, contained in enumerate([[0], [1], [0, 1, 2], [3, 4], [3], [2]]):
+        composition[row, contained] = 1 / len(contained)
+    first, both = nested_subsets(np.arange(6), list("abcdef"), composition, [1, 2], seed)
+    assert first.tolist() == [2]
+    assert both.tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("size", [0, -1, 5])

@@ -60,7 +60,8 @@ def split_by_material(material_ids: Sequence[str], composition: np.ndarray, *, v
     rows = {name: np.flatnonzero(part[owner] == name) for name in ("train", "validation", "test")}
     for name, chosen in rows.items():
         if not len(chosen):
-            raise ConfigError(f"The {name} part is empty with {len(names)} materials: change the fractions or use more frames.")
+            advice = "no further material can leave training without taking the last frames of an element along, so use more materials" if keep_covered and wanted.get(name) else "change the fractions or use more frames"
+            raise ConfigError(f"The {name} part is empty with {len(names)} materials: {advice}.")
     return Split(**rows)
 
 
