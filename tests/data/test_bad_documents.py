@@ -182,7 +182,7 @@ def paths(value: Any, way: str = "") -> Iterator[str]:
         yield from paths(inner, f"{way}{key}.")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_wrong_types_anywhere_are_a_frame_a_rejection_or_said(document: Make, write: Write, absent: object, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(list(paths(document()))))

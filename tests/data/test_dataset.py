@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -181,6 +182,15 @@ def test_any_flipped_byte_of_the_frame_table_is_read_or_said(folder: Path) -> No
             assert "frames.arrow" in str(error)
             said += 1
     assert said
+
+
+def test_offset_that_leads_out_of_the_file_is_said_instead_of_ending_the_process(folder: Path) -> None:
+    whole = (folder / "frames.arrow").read_bytes()
+    offsets = struct.pack("<4i", 0, 1, 2, 3)  # of the ids a, b, c
+    assert whole.count(offsets) >= 1
+    (folder / "frames.arrow").write_bytes(whole.replace(offsets, struct.pack("<4i", 0, 2**31 - 1, 2, 3), 1))
+    with pytest.raises(DataError, match="frames.arrow: .*[Oo]ffset"):
+        _ = Dataset(folder).table
 
 
 def test_column_that_is_cut_after_opening_is_said(folder: Path) -> None:

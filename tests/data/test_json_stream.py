@@ -19,7 +19,7 @@ from xfunc_core.data import json_stream
 from xfunc_core.data.json_stream import open_file, read_documents
 from xfunc_core.errors import DataError
 
-SMALL = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SMALL = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SCALARS = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False) | st.text(max_size=12)
 DOCUMENTS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4), max_leaves=12)
 OBJECTS = st.dictionaries(st.text(max_size=5), DOCUMENTS, max_size=4)
@@ -61,6 +61,15 @@ def test_object_of_documents_reads_back_equal(tmp_path: Path, first: dict[str, A
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_stream, "CHUNK", chunk)
         assert list(read_documents(path)) == list(content.items())
+
+
+@pytest.mark.parametrize("chunk", range(1, 14))
+def test_number_cut_anywhere_by_the_window_is_whole(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
+    numbers = [-1.5e-10, 1234567, 0.25, 2e+99, float("-inf"), True, 0]
+    text = "[-1.5e-10, 1234567, 0.25, 2e+99, -Infinity, true, 0"
+    assert [value for _, value in read_documents(write(text + "]"))] == numbers
+    assert [value for _, value in read_documents(write('{"a": 1}\n' + text[1:].replace(",", "\n")))] == [{"a": 1}, *numbers]
 
 
 def test_real_files_read_back_equal(shared: Path, raw: Callable[[Path], list[Any]]) -> None:

@@ -18,7 +18,7 @@ Write = Callable[..., Path]
 
 
 def test_labels_of_one_frame_in_two_functionals(document: Make, write: Write, root: Path) -> None:
-    pbe, _ = import_file(write([document("a"), document("b", {"energy": -1.0})]), root, name="pbe")
+    pbe, _ = import_file(write([document("a", {"forces": [[0.1, 0.2, 0.3], [0, 0, -0.1]]}), document("b", {"energy": -1.0})]), root, name="pbe")
     bare = {"functional": "r2SCAN", "energy": None, "forces": None, "stress": None, "structure.sites.0.properties": {}, "structure.sites.1.properties": {}}
     r2scan, _ = import_file(write([document("a", bare)]), root, name="r2scan")
     table = label_table([(pbe, 0), (r2scan, 0)]).set_index("Label")
