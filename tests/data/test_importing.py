@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xfunc_core.data import importing, json_stream
+from xfunc_core.data import importing
 from xfunc_core.data import writer as writer_module
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.formats import json_stream
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.importing import MOST_REASONS, ImportReport, default_name, import_file
 from xfunc_core.errors import DataError

@@ -13,9 +13,9 @@ import pytest
 from pymatgen.core import Structure
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.formats.matpes import read_matpes
 from xfunc_core.data.frame import Frame, Rejected, voigt_to_matrix
 from xfunc_core.data.library import BUNDLED, open_dataset
-from xfunc_core.data.matpes import read_matpes
 from xfunc_core.quantities import VOIGT, Functional
 
 Raw = Callable[[Path], list[dict[str, Any]]]

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from xfunc_core.data.formats.json_stream import read_documents
 from xfunc_core.data.frame import Frame, Rejected, matrix_to_voigt
-from xfunc_core.data.json_stream import read_documents
 from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import KBAR_TO_GPA, Functional

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xfunc_core.data.formats.matpes import read_matpes
 from xfunc_core.data.frame import Frame, Rejected
-from xfunc_core.data.matpes import read_matpes
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
 
