@@ -1,0 +1,165 @@
+"""The Fine-tune page: what it says will happen, what it launches, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+
+import pytest
+
+from xfunc_core.data.library import open_dataset
+from xfunc_core.quantities import Method
+from xfunc_core.references.schemes import Scheme
+from xfunc_core.runs.estimate import SECONDS_PER_ATOM, STARTUP_SECONDS
+from xfunc_core.runs.folder import list_runs
+from xfunc_core.runs.state import RunState
+from xfunc_core.training.plan import make_plan
+from xfunc_core.training.settings import FinetuneSettings
+
+DEFAULT = FinetuneSettings(dataset="xfunc-dft-r2scan")
+
+
+def said(page) -> dict[str, int]:
+    """The numbers in the sentence of what will happen."""
+    pattern = r"learns from \*\*([\d,]+)\*\* .* \*\*([\d,]+)\*\* and is tested on \*\*([\d,]+)\*\* .* ([\d,]+) optimiser steps"
+    found = re.search(pattern, page.words())
+    return dict(zip(("train", "validation", "test", "steps"), (int(text.replace(",", "")) for text in found.groups()), strict=True))
+
+
+@pytest.fixture
+def planned(home, raw, symbols_of):
+    """Counts of a run by its plan, steps and training atoms counted on the raw file."""
+
+    def count(settings: FinetuneSettings) -> tuple[dict[str, int], int]:
+        dataset = open_dataset(home / "datasets", settings.dataset)
+        plan = make_plan(settings, dataset)
+        atoms = {document["matpes_id"]: len(symbols_of(document)) for document in raw[settings.dataset]}
+        train = dataset.table["frame_id"].to_numpy()[plan.split.train]
+        counts = {part: len(getattr(plan.split, part)) for part in ("train", "validation", "test")}
+        return counts | {"steps": math.ceil(len(train) / settings.batch_size) * settings.epochs}, sum(atoms[frame_id] for frame_id in train)
+
+    return count
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_what_will_happen_and_the_resolved_settings(home, screen, planned, method) -> None:
+    page = screen("finetune").choose("references", Scheme.MEAN_SHIFT).choose("method", method)
+    settings = FinetuneSettings(dataset=DEFAULT.dataset, method=method.value, references="mean-shift")
+    assert said(page) == planned(settings)[0]
+    assert page.resolved() == settings.to_dict()
+    assert page.widget("references").disabled == (method is not Method.M4)
+    references = {"M1": "least squares on the energies (paper)", "M4": "gga references, one shift"}.get(method.value, "keep the gga references")
+    assert f"references: {references}." in page.words()
+
+
+@pytest.mark.xfail(strict=True, reason="pages/finetune.py: the box of references starts at Scheme.RESIDUAL, not at the default of FinetuneSettings")
+def test_page_starts_from_the_default_settings(home, screen) -> None:
+    assert screen("finetune").resolved() == DEFAULT.to_dict()
+
+
+def test_every_control_reaches_the_settings_and_the_plan(home, screen, planned) -> None:
+    page = screen("finetune")
+    entries = {"epochs": 3, "learning_rate": 5e-4, "batch_size": 5, "seed": 7, "split_seed": 11, "energy_weight": 2.0, "force_weight": 0.5}
+    entries |= {"stress_weight": 0.2, "magmom_weight": 0.0, "huber_delta": 0.2, "validation_fraction": 0.2, "test_fraction": 0.1, "clip": 1.5}
+    for key, value in entries.items():
+        page.widget(key).set_value(value)
+    page.widget("references").set_value(Scheme.LSTSQ)
+    page.choose("dataset", "xfunc-dft-pbe")
+    entries["references"] = "lstsq"
+    entries["max_gradient_norm"] = entries.pop("clip")
+    settings = FinetuneSettings(dataset="xfunc-dft-pbe", **entries)
+    assert page.resolved() == settings.to_dict()
+    assert said(page) == planned(settings)[0]
+    assert said(page) != planned(FinetuneSettings(dataset="xfunc-dft-pbe"))[0]
+
+
+def test_reference_schemes_of_m4(home, screen) -> None:
+    page = screen("finetune")
+    box = page.widget("references")
+    seen = set()
+    for index in range(len(box.options)):
+        page.widget("references").select_index(index)
+        page.run()
+        seen.add(page.resolved()["references"])
+        assert f"references: {box.options[index].lower()}." in page.words()
+    assert seen == {scheme.value for scheme in Scheme} - {"keep"}  # keeping them is M3
+
+
+def test_time_is_a_first_guess_on_a_new_machine(home, screen, planned, seconds_in) -> None:
+    page = screen("finetune")
+    _, atoms = planned(DEFAULT)
+    assert seconds_in(page.metric("Estimated time")) == pytest.approx(STARTUP_SECONDS + SECONDS_PER_ATOM["cpu"] * atoms * DEFAULT.epochs, abs=1)
+    assert "first guess" in page.at.metric[0].help
+
+
+def test_time_is_measured_once_runs_have_finished(trained, screen, raw, seconds_in, symbols_of) -> None:
+    timings = [json.loads(path.read_bytes())["timing"] for path in (trained / "runs").glob("*/metrics.json")]
+    pace = sorted(timing["seconds"] / timing["atoms_trained"] for timing in timings)[len(timings) // 2]
+    dataset = open_dataset(trained / "datasets", DEFAULT.dataset)
+    ids = dataset.table["frame_id"].to_numpy()[make_plan(DEFAULT, dataset).split.train]
+    atoms = {document["matpes_id"]: len(symbols_of(document)) for document in raw[DEFAULT.dataset]}
+    page = screen("finetune")
+    assert seconds_in(page.metric("Estimated time")) == pytest.approx(STARTUP_SECONDS + pace * sum(atoms[i] for i in ids) * DEFAULT.epochs, abs=1)
+    assert "this machine has finished" in page.at.metric[0].help
+
+
+def test_too_few_steps_are_said(home, screen) -> None:
+    page = screen("finetune")
+    assert "the model will hardly move" not in page.words()
+    page.choose("epochs", 1).choose("batch_size", 1024)
+    assert f"Only {said(page)['steps']} optimiser steps: the model will hardly move" in page.words()
+
+
+@pytest.mark.parametrize(
+    ("entries", "part"),
+    [
+        ({"energy_weight": 0.0, "force_weight": 0.0, "stress_weight": 0.0, "magmom_weight": 0.0}, "All four loss weights are 0"),
+        ({"dataset": "matpes-elements-r2scan"}, "part is empty"),  # one material an element: none can leave training
+        ({"validation_fraction": 0.01, "test_fraction": 0.01, "dataset": "matpes-elements-pbe"}, "part is empty"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_sentence(home, screen, entries, part) -> None:
+    page = screen("finetune")
+    for key, value in entries.items():
+        page.widget(key).set_value(value)
+    page.run()
+    [sentence] = page.errors()
+    assert part in sentence
+    assert "Launch" not in page.buttons()
+    assert page.widget("epochs").value == DEFAULT.epochs  # the form is still there to be put right
+
+
+def test_without_data_there_is_a_way_to_some(home, screen) -> None:
+    page = screen("start")
+    shutil.rmtree(home / "datasets")
+    page.go("finetune")
+    assert "no dataset to learn from" in page.words()
+    assert page.go(page.links()["Import data"]).title() == "Datasets"
+
+
+def test_launch_puts_one_run_with_the_shown_settings_into_the_queue(home, screen, until) -> None:
+    page = screen("finetune").choose("references", Scheme.LSTSQ).choose("method", Method.M3).choose("epochs", 4)
+    shown = page.resolved()
+    page.click("Launch")
+    [run] = list_runs(home / "runs")
+    assert run.config() == shown == FinetuneSettings(dataset=DEFAULT.dataset, method="M3", references="lstsq", epochs=4).to_dict()
+    assert page.title() == "Runs"
+    assert page.widget("run").value == run.id
+    assert page.table("Run", "State")["Run"].tolist() == [run.id]
+    page.click("Cancel")
+    until(lambda: run.state().is_over)
+    assert run.state() is RunState.CANCELLED
+    assert "**Cancelled** · " in page.run().words()
+    assert not run.processes()
+
+
+def test_two_launches_are_two_runs(home, screen, held_queue) -> None:
+    page = screen("finetune")
+    with held_queue(home):
+        page.click("Launch").go("finetune").choose("seed", 1).click("Launch")
+    runs = list_runs(home / "runs")
+    assert sorted(run.config()["seed"] for run in runs) == [0, 1]
+    for run in runs:
+        run.request_cancel()
