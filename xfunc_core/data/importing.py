@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.formats.json_stream import open_file
 from xfunc_core.data.formats.matpes import read_matpes
+from xfunc_core.data.formats.opening import open_file
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.writer import DatasetWriter
 from xfunc_core.errors import DataError

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xfunc_core.data.formats import json_stream
-from xfunc_core.data.formats.json_stream import open_file, read_documents
+from xfunc_core.data.formats.json_stream import read_documents
+from xfunc_core.data.formats.opening import open_file
 from xfunc_core.errors import DataError
 
 SMALL = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,17 +8,15 @@ other classes (no MSONable decoding).
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import re
-import stat
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from xfunc_core.data.formats.opening import open_plain
 from xfunc_core.errors import DataError
 
 CHUNK = 1 << 20
@@ -38,43 +36,39 @@ def read_documents(path: Path) -> Iterator[tuple[str | None, Any]]:
     Raises:
         DataError: the file is missing, cut, no JSON, or holds a document beyond MAX_DOCUMENT.
     """
-    try:
-        with _open_text(path) as stream:
-            by_key = _Documents(stream, path).map_keys_to_documents()
-        with _open_text(path) as stream:
-            yield from _Documents(stream, path).read(by_key)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path.name} is a damaged or cut gzip file ({error}): copy or download it again.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not a text file in UTF-8, so it cannot be JSON: choose another file.") from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with _open_documents(path) as documents:
+        by_key = documents.map_keys_to_documents()
+    with _open_documents(path) as documents:
+        yield from documents.read(by_key)
 
 
-def open_file(path: Path) -> IO[bytes]:
-    """Open a regular file for reading; a pipe or a device might never end.
+def read_members(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield ``(key, value)`` of a file that is one object, in file order and in bounded memory.
 
     Raises:
-        DataError: there is no such file, it may not be read, or it is something else than a file.
+        DataError: as `read_documents`.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DataError(f"{path} is not a file but a folder or a device: choose a file.")
-        return path.open("rb")
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise _unreadable(path, error) from error
+    with _open_documents(path) as documents:
+        yield from documents.members()
+
+
+def read_nested(path: Path) -> Iterator[tuple[str, str, Any]]:
+    """Yield ``(outer key, inner key, document)`` of ``{outer: {inner: document}}``, document by document.
+
+    Only one document is in memory, however many one outer key has. A member that is no object comes
+    as one document with an empty inner key.
+
+    Raises:
+        DataError: as `read_documents`.
+    """
+    with _open_documents(path) as documents:
+        yield from documents.nested()
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[IO[str]]:
-    with open_file(path) as raw:
-        gzipped = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        yield io.TextIOWrapper(gzip.GzipFile(fileobj=raw) if gzipped else raw, encoding="utf-8-sig")
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}): check the path and its permissions.")
+def _open_documents(path: Path) -> Iterator[_Documents]:
+    with open_plain(path) as stream:
+        yield _Documents(io.TextIOWrapper(stream, encoding="utf-8-sig"), path)
 
 
 class _Documents:
@@ -109,23 +103,43 @@ class _Documents:
             raise DataError(f"{self._path.name} is no JSON file (it starts with {opening!r}): choose a MatPES JSON or JSON-lines file.")
         if opening == "[":
             return self._list()
-        return self._object() if by_key else self._lines()
+        return self.members() if by_key else self._lines()
+
+    def members(self) -> Iterator[tuple[str, Any]]:
+        """The members of the object that comes next, and nothing may follow it."""
+        for key in self._keys():
+            yield key, self._document()
+        self._nothing_after()
+
+    def nested(self) -> Iterator[tuple[str, str, Any]]:
+        """The members of the members of the object that comes next, and nothing may follow it."""
+        for outer in self._keys():
+            if self._peek() != "{":
+                yield outer, "", self._document()
+                continue
+            for inner in self._keys():
+                yield outer, inner, self._document()
+        self._nothing_after()
 
     def _list(self) -> Iterator[tuple[str | None, Any]]:
         self._at += 1
         while self._peek() != "]":
             yield None, self._document()
             self._comma("]")
+        self._at += 1
         self._nothing_after()
 
-    def _object(self) -> Iterator[tuple[str | None, Any]]:
+    def _keys(self) -> Iterator[str]:
+        """The keys of the object that comes next; whoever takes one reads its value before the next."""
+        if self._peek() != "{":
+            raise self._broken("an object is missing")
         self._at += 1
         while self._peek() != "}":
             key = self._key()
             self._peek()
-            yield key, self._document()
+            yield key
             self._comma("}")
-        self._nothing_after()
+        self._at += 1
 
     def _lines(self) -> Iterator[tuple[str | None, Any]]:
         while self._peek():
@@ -150,7 +164,6 @@ class _Documents:
             raise self._broken(f"a comma or '{closing}' is missing")
 
     def _nothing_after(self) -> None:
-        self._at += 1
         if self._peek():
             raise self._broken("there is text after the end of the data")
 
