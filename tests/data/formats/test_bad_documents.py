@@ -141,7 +141,6 @@ def test_sites_without_moments_are_no_fault(document: Make, write: Write, absent
         ("{}", "first document has no 'structure'"),
         ('[{"a": 1}]', "first document has no 'structure'"),
         ("[3]", "first document has no 'structure'"),
-        ('{"mp-1": {"mp-1-0": {"structure": {}}}}', "nested like MPtrj"),
     ],
 )
 def test_json_that_is_no_matpes_is_refused(write: Write, content: str, words: str) -> None:
@@ -150,7 +149,7 @@ def test_json_that_is_no_matpes_is_refused(write: Write, content: str, words: st
 
 
 def test_real_mptrj_is_refused_by_name(shared: Path) -> None:
-    with pytest.raises(DataError, match="MPtrj_sample.json is nested like MPtrj, which this version does not import"):
+    with pytest.raises(DataError, match="MPtrj_sample.json is nested like MPtrj, not like MatPES: name its format, mptrj"):
         list(read_matpes(shared / "MPtrj_sample.json"))
 
 

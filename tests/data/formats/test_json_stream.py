@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xfunc_core.data.formats import json_stream
-from xfunc_core.data.formats.json_stream import read_documents
+from xfunc_core.data.formats.json_stream import read_documents, read_members, read_nested
 from xfunc_core.data.formats.opening import open_file
 from xfunc_core.errors import DataError
 
@@ -62,6 +62,27 @@ def test_object_of_documents_reads_back_equal(tmp_path: Path, first: dict[str, A
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_stream, "CHUNK", chunk)
         assert list(read_documents(path)) == list(content.items())
+
+
+@SMALL
+@given(st.dictionaries(st.text(max_size=5), st.dictionaries(st.text(max_size=5), DOCUMENTS, max_size=4) | st.integers() | st.lists(st.integers(), max_size=3), max_size=4), st.integers(1, 70), INDENTS, st.booleans())
+def test_nested_objects_read_back_equal(tmp_path: Path, content: dict[str, Any], chunk: int, indent: int | None, zipped: bool) -> None:
+    path = save(tmp_path / "a", json.dumps(content, indent=indent), zipped)
+    flat = [(outer, inner, value) for outer, entry in content.items() for inner, value in (entry.items() if isinstance(entry, dict) else [("", entry)])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "CHUNK", chunk)
+        assert list(read_nested(path)) == flat
+        assert list(read_members(path)) == list(content.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("[1]", "an object is missing"), ("", "an object is missing"), ('{"a": {"b": 1}', "a comma or '}' is missing"), ('{"a": {"b": 1,}}', "missing after the last comma"), ('{"a": {"b": 1}} 3', "text after the end"), ('{"a": {3: 1}}', "a key is missing"), ('{"a": {"b": ' + "[" * 100_000, "nested too deeply")],
+)
+def test_broken_nesting_is_said(write: Callable[..., Path], content: str, words: str) -> None:
+    for read in (read_nested, read_members):
+        with pytest.raises(DataError, match=f"^file.jsonl: document .*({words}|not valid JSON)"):
+            list(read(write(content)))
 
 
 @pytest.mark.parametrize("chunk", range(1, 14))

@@ -14,7 +14,8 @@ from pymatgen.core import Structure
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.formats.matpes import read_matpes
-from xfunc_core.data.frame import Frame, Rejected, voigt_to_matrix
+from xfunc_core.data.frame import Frame, Note, Rejected, voigt_to_matrix
+from xfunc_core.data.importing import import_file
 from xfunc_core.data.library import BUNDLED, open_dataset
 from xfunc_core.quantities import VOIGT, Functional
 
@@ -189,3 +190,33 @@ def test_isolated_atom_belongs_to_elemental_frames_only(read_one: Callable[..., 
     for value in (None, True, "1", float("nan"), 10**400):
         assert read_one(elemental | {"energy_atomic": value}).isolated_atom_energy is None
     assert read_one({"energy_atomic": -0.25}).isolated_atom_energy is None
+
+
+# --- isolated atoms ---------------------------------------------------------------------------
+
+
+def test_isolated_atoms_become_isolated_atom_energies(shared: Path, write: Callable[..., Path], root: Path, raw: Raw) -> None:
+    """Documents as in MatPES-PBE-atoms.json: the energies are those of the element references, which carry both."""
+    references = raw(shared / "MatPES-PBE-Element-Refs.json.gz")
+    box = {"lattice": {"matrix": (20 * np.eye(3)).tolist()}, "sites": [{"species": [{"element": "H", "occu": 1}], "abc": [0.5, 0.5, 0.5]}]}
+    atoms = [{"elements": d["elements"], "energy": d["energy_atomic"], "functional": "PBE"} for d in references]
+    atoms[0] |= {"matpes_id": "in-a-box", "structure": json.loads(json.dumps(box).replace('"H"', f'"{atoms[0]["elements"][0]}"'))}
+    dataset, report = import_file(write(json.dumps(atoms), "atoms.json"), root, name="atoms", format="matpes")
+    assert len(dataset) == 89
+    assert dataset.info.isolated_atoms == {d["elements"][0]: d["energy_atomic"] for d in references}
+    assert dataset.table["frame_id"].tolist()[:2] == ["in-a-box", f"atom-{references[1]['elements'][0]}"]
+    assert report.notes == ["Isolated atoms without a structure were put into an empty cube of 15 Å."]
+
+
+def test_atom_of_a_dense_crystal_is_not_isolated(read_one: Callable[..., Frame], absent: object) -> None:
+    one = {"structure.sites.1": absent, "forces": [[0, 0, 0]]}
+    for edge, isolated in ((5.6, None), (7.9, None), (8.1, -6.5)):
+        for matrix in (edge * np.eye(3), edge * np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]])):
+            assert read_one(one | {"structure.lattice.matrix": matrix.tolist()}).isolated_atom_energy == isolated
+
+
+@pytest.mark.parametrize(("symbol", "words"), [("Xx", "no element"), (3, "no element"), ("Am", "CHGNet knows only"), (["H"], "no element")])
+def test_isolated_atom_of_no_element_is_rejected(write: Callable[..., Path], symbol: object, words: str) -> None:
+    [item] = [item for item in read_matpes(write(json.dumps([{"elements": [symbol], "energy": -1.0, "functional": "PBE"}]))) if not isinstance(item, Note)]
+    assert isinstance(item, Rejected)
+    assert words in item.reason

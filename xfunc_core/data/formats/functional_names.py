@@ -1,0 +1,32 @@
+"""The names that files give functionals, and what of them xfunc compares."""
+
+from __future__ import annotations
+
+from xfunc_core.data.formats.values import shown
+from xfunc_core.errors import DataError
+from xfunc_core.quantities import Functional
+
+FUNCTIONALS = {"pbe": Functional.PBE, "r2scan": Functional.R2SCAN}
+
+
+def functional_named(name: object) -> Functional | None:
+    """The functional of that name in any spelling (``PBE``, ``r2SCAN``, ``r²SCAN``), None if xfunc compares no such."""
+    return FUNCTIONALS.get(name.strip().lower().replace("²", "2")) if isinstance(name, str) else None
+
+
+def settle_functional(name: object, said: Functional | None, where: str) -> Functional:
+    """The functional of the labels ``where`` (such as ``a.json: document 3``), from its name there or, if None, from what the user said.
+
+    Raises:
+        DataError: neither says it, they contradict each other, or it is one that xfunc does not compare.
+    """
+    if name is None:
+        if said is None:
+            raise DataError(f"{where} does not name its functional; say which one it is (PBE or r2SCAN).")
+        return said
+    found = functional_named(name)
+    if found is None:
+        raise DataError(f"{where} was computed with {shown(name)!r}; xfunc compares PBE and r2SCAN only, so leave it out.")
+    if said not in (None, found):
+        raise DataError(f"{where} says that it was computed with {found.label}, not {said.label}: go by the file, or correct it.")
+    return found
