@@ -10,7 +10,7 @@ from pages._ui.choose import choose_dataset
 from pages._ui.frame_card import frame_card
 from pages._ui.periodic_table import periodic_table
 from pages._ui.shell import page, sentences
-from xfunc_core.data.home import datasets_root
+from xfunc_core.data.home import datasets_root, typed_path
 from xfunc_core.data.importing import default_name, import_file
 from xfunc_core.data.library import damaged, delete_dataset, is_bundled
 from xfunc_core.data.tables import dataset_table, frame_table
@@ -39,7 +39,7 @@ def _import_form() -> None:
     if st.button("Import", type="primary", icon=":material/upload_file:", disabled=not file_name):
         with sentences():
             if upload is None:
-                _bring_in(Path(typed).expanduser(), name, title, functional)
+                _bring_in(typed_path(typed), name, title, functional)
             else:
                 with tempfile.TemporaryDirectory() as folder:
                     # Only the last part of the name: an upload must not choose where it is written.
@@ -73,6 +73,9 @@ with page("Datasets", "Structures with the labels of one functional, in one form
         with st.expander(f"Left out {count_text(len(report['dropped']))} documents, masked {count_text(len(report['masked']))} labels"):
             st.dataframe(report["dropped"] or [{"reason": "Nothing was left out."}])
             st.dataframe(report["masked"] or [{"reason": "Nothing was masked."}])
-        if not is_bundled(info.name) and st.button("Delete this dataset", icon=":material/delete:"):
-            delete_dataset(datasets_root(), info.name)
-            st.rerun()
+        if not is_bundled(info.name):
+            with st.popover("Delete this dataset", icon=":material/delete:"):
+                st.markdown("Its frames and its import report go; the file it came from stays.")
+                if st.button("Delete for good"):
+                    delete_dataset(datasets_root(), info.name)
+                    st.rerun()

@@ -14,6 +14,13 @@ from xfunc_core.references.paired import available_schemes
 
 _ROWS = 12
 
+
+def _take_partner() -> None:
+    """Other r²SCAN data bring the PBE data of the same frames with them."""
+    chosen = next(d for d in loaders.datasets(Functional.R2SCAN) if d.info.name == st.session_state["r2scan"])
+    st.session_state["pbe"] = loaders.partner(chosen, loaders.datasets(Functional.PBE))
+
+
 with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the functional, and mostly a shift per element."):
     pbe_sets, r2scan_sets = loaders.datasets(Functional.PBE), loaders.datasets(Functional.R2SCAN)
     if not pbe_sets or not r2scan_sets:
@@ -22,7 +29,7 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
 
     left, middle, right = st.columns(3)
     with left:
-        r2scan = choose_dataset("r²SCAN data", r2scan_sets, "r2scan", "xfunc-dft-r2scan")
+        r2scan = choose_dataset("r²SCAN data", r2scan_sets, "r2scan", "xfunc-dft-r2scan", on_change=_take_partner)
     with middle:
         pbe = choose_dataset("PBE data", pbe_sets, "pbe", loaders.partner(r2scan, pbe_sets))
     pairs = loaders.pairs(pbe, r2scan)

@@ -23,7 +23,7 @@ def _controls() -> FinetuneSettings:
     found = loaders.datasets(Functional.R2SCAN) + loaders.datasets(Functional.PBE)
     dataset = choose_dataset("Learn from", found, "dataset", "xfunc-dft-r2scan", help="Fine-tuning aims at this dataset's functional.")
     method = st.radio("Method", list(Method), index=3, format_func=lambda m: m.label, captions=[m.sentence for m in Method], key="method")
-    scheme = st.selectbox("References of M4", _SCHEMES, index=_SCHEMES.index(Scheme.RESIDUAL), format_func=lambda s: s.label, disabled=method is not Method.M4, key="references")
+    scheme = st.selectbox("References of M4", _SCHEMES, index=_SCHEMES.index(Scheme(_DEFAULT.references)), format_func=lambda s: s.label, disabled=method is not Method.M4, key="references")
     st.caption(scheme.sentence if method is Method.M4 else "M1 fits its references by least squares on the energies; M2 and M3 start from the GGA values.")
     left, right = st.columns(2)
     epochs = left.number_input("Epochs", 1, 10_000, _DEFAULT.epochs, key="epochs")

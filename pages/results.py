@@ -8,9 +8,10 @@ from pages._ui.frame_card import frame_card
 from pages._ui.shell import clicked_frame, empty, is_dark, page, sentences, show
 from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import open_dataset
+from xfunc_core.launch import settings_of
 from xfunc_core.plots.parity import parity_figure
 from xfunc_core.quantities import Method, Quantity, count_text
-from xfunc_core.runs.comparison import comparison_table
+from xfunc_core.runs.comparison import comparable, comparison_table
 from xfunc_core.runs.folder import list_runs
 from xfunc_core.runs.results import PARTS, STAGES, RunResults
 from xfunc_core.runs.state import RunState
@@ -62,13 +63,16 @@ with page("Results", "What a run's model says about materials it has never seen,
         results = loaders.results(loaders.run(choose_run("Run", [run.id for run in finished], [run.title for run in finished], "result_run")))
     before = middle.selectbox("Before", _BEFORE, format_func=STAGES.get, key="before", help="The pretrained model as it is, or with the references this run starts from: the rest is what training did.")
     part = right.selectbox("Frames", list(PARTS), format_func=PARTS.get, key="part")
-    config, metrics = results.folder.config(), results.metrics
+    settings, metrics = settings_of(results.folder), results.metrics
     st.caption(
-        f"{Method(config['method']).label} · {config['dataset']} · {count_text(metrics['n_frames']['train'])} training, {count_text(metrics['n_frames']['validation'])} validation "
-        f"and {count_text(metrics['n_frames']['test'])} test frames, split by material · best epoch {metrics['best_epoch']} of {config['epochs']}"
+        f"{Method(settings.method).label} · {settings.dataset} · {count_text(metrics['n_frames']['train'])} training, {count_text(metrics['n_frames']['validation'])} validation "
+        f"and {count_text(metrics['n_frames']['test'])} test frames, split by material · best epoch {metrics['best_epoch']} of {settings.epochs}"
     )
-    _metrics(results, part, before)
     shown = results.labelled(part)
+    if not shown:
+        empty("label_off", f"No {PARTS[part].lower()} frame of this run has a label to compare with.")
+        st.stop()
+    _metrics(results, part, before)
     for tab, quantity in zip(st.tabs([q.label for q in shown]), shown, strict=True):
         with tab:
             _parity(results, quantity, part, before)
@@ -79,7 +83,7 @@ with page("Results", "What a run's model says about materials it has never seen,
             st.dataframe(metrics["left_out"], hide_index=True)
     _downloads(results, part)
 
-    same = [loaders.results(run) for run in finished if run.config().get("dataset") == config["dataset"] and not run.config().get("sweep")]
+    same = comparable(map(loaders.results, finished), settings.dataset)
     if len(same) > 1:
         st.subheader("Beside the other runs on this dataset", divider="gray")
         st.dataframe(comparison_table(same, part), hide_index=True)

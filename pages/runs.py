@@ -30,9 +30,12 @@ def _act(run: RunFolder) -> None:
     if state is RunState.FINISHED and left.button("See results", type="primary", icon=":material/target:"):
         st.session_state["result_run"] = run.id
         st.switch_page("pages/results.py")
-    if not state.is_active and middle.button("Delete", icon=":material/delete:"):
-        run.delete()
-        st.rerun()
+    if not state.is_active:
+        with middle.popover("Delete", icon=":material/delete:"):
+            st.markdown("Its checkpoint, model and results go with it.")
+            if st.button("Delete for good", key=f"delete_{run.id}"):
+                run.delete()
+                st.rerun()
     with right.popover("Rename", icon=":material/edit:"):
         title = st.text_input("Title", run.title, key=f"title_{run.id}")
         if st.button("Save", key=f"save_{run.id}"):
@@ -45,6 +48,9 @@ def _watch(run_id: str) -> None:
     with sentences():
         run = loaders.run(run_id)
         state, progress = run.state(), progress_of(run)
+        if state is RunState.BROKEN:
+            st.error(run.explanation(), icon=":material/error:")
+            return
         st.markdown(f"**{state.label}** · {run.explanation()}")
         if state.is_active:
             st.progress(progress.fraction, f"Epoch {progress.epoch} of {progress.epochs} · {duration_text(progress.seconds)} so far, about {duration_text(progress.seconds_left)} left" if progress.epoch else "Waiting for the first epoch …")
@@ -66,8 +72,6 @@ with page("Runs", "Every run is a folder on disk; it goes on without the browser
     st.dataframe(run_table(runs), hide_index=True, height="content" if len(runs) < 8 else 320)
     chosen = choose_run("Run", [run.id for run in runs], [run.title for run in runs], "run")
     run = loaders.run(chosen)
-    if run.state() is RunState.BROKEN:
-        run.config()  # says what is wrong with the folder, in one sentence
     _act(run)
     active = run.state().is_active
     live = st.toggle("Live", value=True, help=f"Redraw every {_SECONDS} s while the run is active.") if active else False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import count_text
 from xfunc_core.runs.devices import cpu_slots, gpu_ids
 from xfunc_core.runs.estimate import Estimate, estimate
@@ -82,6 +83,19 @@ def preview_sweep(sweep: SweepSettings, dataset: Dataset, sweep_id: str, known: 
     seconds = max(sum(e.seconds for e in single) / slots, max(e.seconds for e in single))
     whole = Estimate(seconds, all(e.measured_here for e in single))
     return SweepPreview(sweep_id, dataset.info.title, sweep.budget, runs, whole, element_coverage(sweep, dataset))
+
+
+def settings_of(run: RunFolder) -> FinetuneSettings:
+    """The settings a run was launched with.
+
+    Raises:
+        RunError: they are missing or no JSON.
+        ConfigError: they were edited into something that is no setting.
+    """
+    try:
+        return FinetuneSettings.from_dict(run.config())
+    except ConfigError as error:
+        raise ConfigError(f"The settings of run {run.id} were edited: {error}") from error
 
 
 def launch_sweep(sweep: SweepPreview, sweeps_root: Path, runs_root: Path) -> list[RunFolder]:

@@ -217,7 +217,6 @@ def test_matpes_elements_against_isolated_atoms(home, screen, raw) -> None:
     assert page.number("Correlation, referenced") == pytest.approx(np.corrcoef(*cohesive)[0, 1], abs=ROUNDED)
 
 
-@pytest.mark.xfail(strict=True, reason="pages/explore.py: the PBE box keeps its first value, so choosing other r²SCAN data ends at 'share no frame'")
 def test_pbe_data_follow_the_r2scan_data(home, screen) -> None:
     page = screen("explore").choose("r2scan", MATPES[1])
     assert page.widget("pbe").value == MATPES[0]

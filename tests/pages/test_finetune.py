@@ -54,7 +54,6 @@ def test_what_will_happen_and_the_resolved_settings(home, screen, planned, metho
     assert f"references: {references}." in page.words()
 
 
-@pytest.mark.xfail(strict=True, reason="pages/finetune.py: the box of references starts at Scheme.RESIDUAL, not at the default of FinetuneSettings")
 def test_page_starts_from_the_default_settings(home, screen) -> None:
     assert screen("finetune").resolved() == DEFAULT.to_dict()
 

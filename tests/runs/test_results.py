@@ -29,7 +29,7 @@ def error(mae: float, n: int = 2) -> dict[str, float]:
 
 def metrics() -> dict:
     by_stage = {stage: {"energy": error(factor / 100), "force": error(factor / 10, 9)} for stage, factor in FACTOR.items() if stage != "label"}
-    return {"errors": {"test": by_stage, "validation": {stage: {} for stage in STAGES}}, "n_frames": {"train": 4, "validation": 0, "test": 2}}
+    return {"errors": {"test": by_stage, "validation": {stage: {} for stage in STAGES}}, "best_epoch": 1, "left_out": [], "n_frames": {"train": 4, "validation": 0, "test": 2}}
 
 
 @pytest.fixture

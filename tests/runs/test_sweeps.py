@@ -35,7 +35,7 @@ def submitted(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def finish(run: RunFolder, n_train: int, **maes: float) -> None:
     trained = {quantity: {"n": 5, "mae": mae, "rmse": mae} for quantity, mae in maes.items()}
     errors = {part: {stage: trained if (part, stage) == ("test", "trained") else {} for stage in STAGES} for part in ("test", "validation")}
-    run.write_json(run.metrics, {"errors": errors, "n_frames": {"train": n_train, "validation": 3, "test": 5}, "n_elements": 6, "n_test_uncovered": 1})
+    run.write_json(run.metrics, {"errors": errors, "n_frames": {"train": n_train, "validation": 3, "test": 5}, "best_epoch": 1, "left_out": [], "n_elements": 6, "n_test_uncovered": 1})
     run.finish(RunState.FINISHED)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from xfunc_core.errors import ConfigError
+from xfunc_core.errors import ConfigError, DataError
 
 
 def home() -> Path:
@@ -21,6 +21,18 @@ def home() -> Path:
         return Path(chosen).expanduser().resolve() if chosen else user_data_path("xfunc")
     except RuntimeError as error:
         raise ConfigError(f"XFUNC_HOME is {chosen!r}, which leads nowhere ({error}): set it to a folder.") from error
+
+
+def typed_path(text: str) -> Path:
+    """A path as somebody types it; ``~`` is a home folder.
+
+    Raises:
+        DataError: it starts with the home folder of a user who is not known here.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{text!r} leads nowhere ({error}): give the whole path.") from error
 
 
 def datasets_root() -> Path:

@@ -6,8 +6,22 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from xfunc_core.errors import RunError
 from xfunc_core.quantities import MISSING, QUANTITIES, count_text
 from xfunc_core.runs.results import RunResults
+
+
+def comparable(results: Iterable[RunResults], dataset: str) -> list[RunResults]:
+    """The runs on a dataset that can be read and belong to no sweep, in the given order."""
+    return [found for found in results if _is_comparable(found, dataset)]
+
+
+def _is_comparable(found: RunResults, dataset: str) -> bool:
+    try:
+        config = found.folder.config()
+        return config.get("dataset") == dataset and not config.get("sweep") and bool(found.metrics)
+    except RunError:
+        return False
 
 
 def comparison_table(results: Iterable[RunResults], part: str = "test") -> pd.DataFrame:

@@ -37,14 +37,21 @@ class Progress:
 
 def progress_of(run: RunFolder) -> Progress:
     """Read a run's progress."""
-    records = run.progress()
-    epochs = [r for r in records if r.get("kind") == "epoch"]
-    last = records[-1] if records else {}
-    fraction = min(1.0, last.get("step", 0) / max(last.get("total_steps", 1), 1))
-    running = last.get("seconds", 0.0) if last.get("kind") == "step" else 0.0
+    records = [r for r in run.progress() if _is_whole(r)]
+    epochs = [r for r in records if r["kind"] == "epoch"]
+    last = records[-1] if records else {"kind": "", "step": 0, "total_steps": 1}
+    fraction = min(1.0, last["step"] / max(last["total_steps"], 1))
+    running = last["seconds"] if last["kind"] == "step" else 0.0
     seconds = sum(r["seconds"] for r in epochs) + running
     left = seconds * (1 - fraction) / fraction if fraction else float("nan")
     return Progress(epochs, epochs[-1]["epoch"] if epochs else 0, _config(run).get("epochs", 0), fraction, seconds, left)
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    """Whether a line of the progress file holds what the worker writes."""
+    numbers = ("epoch", "step", "total_steps", "seconds")
+    known = record.get("kind") == "step" or (record.get("kind") == "epoch" and isinstance(record.get("validation"), dict))
+    return known and all(isinstance(record.get(name), int | float) for name in numbers)
 
 
 def run_table(runs: Sequence[RunFolder]) -> pd.DataFrame:

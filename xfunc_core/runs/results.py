@@ -42,6 +42,7 @@ class RunResults:
         """
         try:
             found = json.loads(self.folder.metrics.read_bytes())
+            _ = found["n_frames"]["train"], found["n_frames"]["validation"], found["n_frames"]["test"], found["best_epoch"], len(found["left_out"])
             for part in PARTS:
                 for stage in STAGES:
                     found["errors"][part][stage].items()

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from xfunc_core.errors import RunError
-from xfunc_core.quantities import QUANTITIES
+from xfunc_core.quantities import QUANTITIES, Method
 from xfunc_core.runs.dispatcher import ensure_dispatcher
 from xfunc_core.runs.folder import RunFolder, list_runs, write_atomic
 from xfunc_core.runs.results import RunResults
@@ -85,12 +85,12 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     row: dict[str, Any] = {"run_id": folder.id, "state": state}
     try:
         config = folder.config()
-        row |= {"method": config["method"], "seed": config["seed"], "size": config["train_size"]}
+        row |= {"method": Method(config["method"]).value, "seed": config["seed"], "size": config["train_size"]}
         if state is RunState.FINISHED:
             found = RunResults(folder)
             frames = found.metrics["n_frames"]
             row |= {"size": frames["train"], "n_elements": found.metrics["n_elements"], "n_test": frames["test"], "n_test_uncovered": found.metrics["n_test_uncovered"]}
             row |= {q.key: (found.error("trained", q) or {}).get("mae", math.nan) for q in QUANTITIES}
-    except (RunError, LookupError, TypeError):
+    except (RunError, LookupError, TypeError, ValueError):
         row["state"] = RunState.BROKEN
     return row
