@@ -158,8 +158,8 @@ def test_name_that_could_lead_elsewhere_is_refused(document: Make, write: Write,
 
 
 def test_unknown_format_is_refused(document: Make, write: Write, root: Path) -> None:
-    with pytest.raises(DataError, match="'extxyz' is no format that xfunc reads: use one of matpes"):
-        import_file(write([document()]), root, name="d", format="extxyz")
+    with pytest.raises(DataError, match="'xyzabc' is no format that xfunc reads: use one of matpes"):
+        import_file(write([document()]), root, name="d", format="xyzabc")
 
 
 def test_taken_name_is_refused_before_the_file_is_read_and_replaced_if_asked(document: Make, write: Write, root: Path) -> None:

@@ -7,6 +7,8 @@ from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
 
 FUNCTIONALS = {"pbe": Functional.PBE, "r2scan": Functional.R2SCAN}
+VASP_GGA = {"pe": "PBE", "ps": "PBEsol", "ca": "LDA", "91": "PW91", "rp": "RPBE", "re": "revPBE", "am": "AM05"}
+"""What VASP's tag GGA stands for."""
 
 
 def functional_named(name: object) -> Functional | None:
@@ -30,3 +32,17 @@ def settle_functional(name: object, said: Functional | None, where: str) -> Func
     if said not in (None, found):
         raise DataError(f"{where} says that it was computed with {found.label}, not {said.label}: go by the file, or correct it.")
     return found
+
+
+def settle_named(name: str | None, said: Functional | None, where: str) -> tuple[Functional, bool | None]:
+    """As `settle_functional`, for names that may be VASP tags (``PE``) or end in ``+U``; also whether a Hubbard U was used, None if not said.
+
+    Raises:
+        DataError: as `settle_functional`.
+    """
+    if name is None:
+        return settle_functional(None, said, where), None
+    plain = name.strip()
+    hubbard_u = plain.lower().endswith("+u")
+    plain = plain[:-2].strip() if hubbard_u else plain
+    return settle_functional(VASP_GGA.get(plain.lower(), plain), said, where), hubbard_u or None
