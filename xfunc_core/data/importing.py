@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.formats.ase_db import read_ase_db
 from xfunc_core.data.formats.extxyz import read_extxyz
 from xfunc_core.data.formats.matpes import read_matpes
 from xfunc_core.data.formats.mptrj import read_mptrj
@@ -23,7 +24,7 @@ from xfunc_core.quantities import Functional, count_text
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Reader = Callable[[Path, Functional | None], Iterator[Frame | Rejected | Note]]
-READERS: dict[str, Reader] = {"matpes": read_matpes, "mptrj": read_mptrj, "extxyz": read_extxyz}
+READERS: dict[str, Reader] = {"matpes": read_matpes, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
 MOST_NOTES = 50
 """Notes about one file that are kept."""
