@@ -86,11 +86,11 @@ def test_functional_of_silent_files_is_what_the_user_says(document: Make, write:
     assert import_file(path, root, name="d", functional=Functional.R2SCAN)[0].functional is Functional.R2SCAN
 
 
-def test_progress_is_told_every_thousand_documents(document: Make, write: Write, root: Path) -> None:
+def test_progress_is_told_about_every_thousand_documents(document: Make, write: Write, root: Path) -> None:
     told: list[int] = []
     line = json.dumps(document())
     import_file(write("\n".join([line] * 2500)), root, name="d", progress=told.append)
-    assert told == [1000, 2000]
+    assert len(told) == 2 and 1000 <= told[0] < 2000 <= told[1] <= 2500
 
 
 def test_interrupted_import_leaves_nothing(document: Make, write: Write, root: Path) -> None:

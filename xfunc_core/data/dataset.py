@@ -7,7 +7,7 @@
       report.json       what the import left out or masked, each with its reason
       frames.arrow      one row a frame (Arrow IPC, uncompressed, memory-mapped)
       numbers.u1 positions.f8 forces.f8 magmoms.f8      one row an atom, frame after frame
-      lattice.f8 stress.f8                              one row a frame
+      lattice.f8 stress.f8 above_fit.f8                 one row a frame
 
 Absent labels are NaN. One dataset holds the labels of one functional. Folders are written by
 `xfunc_core.data.writer`.
@@ -35,19 +35,28 @@ if TYPE_CHECKING:
 
 ATOM_ARRAYS = {"numbers": ("u1", ()), "positions": ("<f8", (3,)), "forces": ("<f8", (3,)), "magmoms": ("<f8", ())}
 """Item type and shape of a row, by name."""
-FRAME_ARRAYS = {"lattice": ("<f8", (3, 3)), "stress": ("<f8", (6,))}
+FRAME_ARRAYS = {"lattice": ("<f8", (3, 3)), "stress": ("<f8", (6,)), "above_fit": ("<f8", ())}
 FRAMES = "frames.arrow"
 FRAME_COLUMNS = pa.schema(
     [
         ("frame_id", pa.string()),
         ("material_id", pa.string()),
         ("formula", pa.string()),
+        ("chemical_system", pa.string()),
+        ("elements", pa.list_(pa.uint8())),
         ("n_atoms", pa.int32()),
         ("first_atom", pa.int64()),
         ("energy", pa.float64()),
+        ("correction", pa.float64()),
+        ("hubbard_u", pa.bool_()),
+        ("volume", pa.float64()),
+        ("largest_force", pa.float64()),
+        ("pressure", pa.float64()),
+        ("largest_moment", pa.float64()),
         ("provenance", pa.string()),
     ]
 )
+_IN_TABLE = ["frame_id", "material_id", "formula", "n_atoms", "first_atom", "energy", "provenance"]
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """How an Arrow stream ends; a file that was cut does not."""
 
@@ -87,23 +96,32 @@ class Dataset:
         Raises:
             DataError: the file is damaged.
         """
+        return self.columns.select(_IN_TABLE).to_pandas()
+
+    @cached_property
+    def columns(self) -> pa.Table:
+        """Every column of a frame as in `FRAME_COLUMNS`, mapped: energies in eV, volume in Å³, forces in eV/Å, pressure in
+        GPa (compression positive), moments in μB.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         try:
             with pa.memory_map(str(self.path / FRAMES)) as source:
-                frames = pa.ipc.open_stream(source).read_all()
-                frames.validate(full=True)  # a damaged offset would otherwise end the process
-                table = frames.to_pandas()
+                columns = pa.ipc.open_stream(source).read_all()
+                columns.validate(full=True)  # a damaged offset would otherwise end the process
         except (OSError, ValueError, pa.ArrowException) as error:
             raise self._damaged(FRAMES, str(error)) from error
-        if frames.schema != FRAME_COLUMNS or len(table) != self.info.n_frames or not self._covers_all_atoms(table):
+        if columns.schema != FRAME_COLUMNS or len(columns) != self.info.n_frames or not self._covers_all_atoms(columns):
             raise self._damaged(FRAMES, "it does not fit dataset.json")
-        return table
+        return columns
 
     def atom_array(self, name: str) -> np.ndarray:
         """A per-atom array, rows of all frames in order: numbers, positions (Å), forces (eV/Å) or magmoms (μB)."""
         return self._map(name, ATOM_ARRAYS[name], self.info.n_atoms)
 
     def frame_array(self, name: str) -> np.ndarray:
-        """A per-frame array: lattice (Å, F×3×3) or stress (GPa, F×6)."""
+        """A per-frame array: lattice (Å, F×3×3), stress (GPa, F×6) or above_fit (energy above the dataset's own elemental fit, eV/atom, F)."""
         return self._map(name, FRAME_ARRAYS[name], self.info.n_frames)
 
     @cached_property
@@ -191,9 +209,10 @@ class Dataset:
         if size != expected:
             raise self._damaged(path.name, f"it has {size:,} bytes instead of {expected:,}")
 
-    def _covers_all_atoms(self, table: pd.DataFrame) -> bool:
-        ends = table["n_atoms"].to_numpy(dtype=np.int64).cumsum()
-        return bool(np.array_equal(table["first_atom"], ends - table["n_atoms"]) and ends[-1:].sum() == self.info.n_atoms)
+    def _covers_all_atoms(self, columns: pa.Table) -> bool:
+        n_atoms = columns["n_atoms"].to_numpy().astype(np.int64)
+        ends = n_atoms.cumsum()
+        return bool(np.array_equal(columns["first_atom"].to_numpy(), ends - n_atoms) and ends[-1:].sum() == self.info.n_atoms)
 
     def _damaged(self, file: str, reason: str) -> DataError:
         return DataError(f"Dataset {self.info.name!r} is damaged ({file}: {reason}): delete the folder {self.path} and import it again.")

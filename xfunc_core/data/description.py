@@ -13,7 +13,7 @@ from xfunc_core.elements import Z_OF
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)

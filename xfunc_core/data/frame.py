@@ -71,6 +71,15 @@ class Note:
     sentence: str
 
 
+def cartesian(fractional: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """Cartesian positions in Å, shape (N, 3), of fractional ones in one lattice (3, 3) or one for each atom (N, 3, 3).
+
+    Written out, so that a frame has the same bits whether it was read alone or among others.
+    """
+    a, b, c = (lattice[..., i, :] for i in range(3))
+    return fractional[:, :1] * a + fractional[:, 1:2] * b + fractional[:, 2:] * c
+
+
 def voigt_to_matrix(stress: np.ndarray) -> np.ndarray:
     """Stress in Voigt order xx yy zz yz xz xy, shape (…, 6), as symmetric matrices (…, 3, 3)."""
     return np.asarray(stress)[..., [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xfunc_core.data.batch import FrameBatch
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.formats.ase_db import read_ase_db
 from xfunc_core.data.formats.extxyz import read_extxyz
-from xfunc_core.data.formats.matpes import read_matpes
+from xfunc_core.data.formats.matpes_batches import read_matpes_in_batches
 from xfunc_core.data.formats.mptrj import read_mptrj
 from xfunc_core.data.formats.opening import open_file
 from xfunc_core.data.frame import Frame, Note, Rejected
@@ -23,8 +24,8 @@ from xfunc_core.quantities import Functional, count_text
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
-Reader = Callable[[Path, Functional | None], Iterator[Frame | Rejected | Note]]
-READERS: dict[str, Reader] = {"matpes": read_matpes, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db}
+Reader = Callable[[Path, Functional | None], Iterator[FrameBatch | Frame | Rejected | Note]]
+READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
 MOST_NOTES = 50
 """Notes about one file that are kept."""
@@ -90,7 +91,7 @@ def import_file(
         format: a key of `READERS`.
         functional: what the labels are, for files that do not say.
         replace: whether a dataset of that name may be replaced; it stays until the new one is complete.
-        progress: called with the number of documents read so far, every 1,000 documents.
+        progress: called with the number of documents read so far, about every 1,000 documents.
         described: energy_scale, licence and citation for the dataset's description.
 
     Raises:
@@ -130,26 +131,44 @@ def default_name(path: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:64] or "dataset"
 
 
-def _write(frames: Iterator[Frame | Rejected | Note], writer: DatasetWriter, report: ImportReport, progress: Callable[[int], None] | None) -> Functional | None:
+def _write(items: Iterator[FrameBatch | Frame | Rejected | Note], writer: DatasetWriter, report: ImportReport, progress: Callable[[int], None] | None) -> Functional | None:
     functional: Functional | None = None
     seen: set[str] = set()
-    for item in frames:
+    for item in items:
         if isinstance(item, Note):
             report.note(item.sentence)
             continue
-        report.n_documents += 1
-        if progress and report.n_documents % 1000 == 0:
+        before = report.n_documents
+        if not isinstance(item, Rejected):
+            functional = functional or item.functional
+        if isinstance(item, FrameBatch) and item.functional is functional and _all_new(item, seen):
+            seen.update(item.frame_ids)
+            report.n_documents += len(item)
+            report.n_kept += len(item)
+            writer.add_batch(item)
+        else:
+            for single in item.frames() if isinstance(item, FrameBatch) else (item,):
+                _write_one(single, functional, seen, writer, report)
+        if progress and report.n_documents // 1000 > before // 1000:
             progress(report.n_documents)
-        functional = functional or (item.functional if isinstance(item, Frame) else None)
-        rejected = _reason_to_drop(item, functional, seen)
-        if rejected or isinstance(item, Rejected):
-            report.dropped.append({"document": report.n_documents, "frame_id": item.frame_id, "reason": rejected})
-            continue
-        seen.add(item.frame_id)
-        report.masked.extend({"frame_id": item.frame_id, "reason": reason} for reason in item.masked)
-        report.n_kept += 1
-        writer.add(item)
     return functional if report.n_kept else None
+
+
+def _all_new(batch: FrameBatch, seen: set[str]) -> bool:
+    ids = set(batch.frame_ids)
+    return len(ids) == len(batch) and ids.isdisjoint(seen)
+
+
+def _write_one(item: Frame | Rejected, functional: Functional | None, seen: set[str], writer: DatasetWriter, report: ImportReport) -> None:
+    report.n_documents += 1
+    reason = _reason_to_drop(item, functional, seen)
+    if reason or isinstance(item, Rejected):
+        report.dropped.append({"document": report.n_documents, "frame_id": item.frame_id, "reason": reason})
+        return
+    seen.add(item.frame_id)
+    report.masked.extend({"frame_id": item.frame_id, "reason": masked} for masked in item.masked)
+    report.n_kept += 1
+    writer.add(item)
 
 
 def _reason_to_drop(item: Frame | Rejected, functional: Functional | None, seen: set[str]) -> str:

@@ -15,20 +15,26 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from xfunc_core.data.batch import FrameBatch
 from xfunc_core.data.dataset import ATOM_ARRAYS, FRAME_ARRAYS, FRAME_COLUMNS, FRAMES, array_file
 from xfunc_core.data.description import DatasetInfo
+from xfunc_core.data.elemental_fit import above_elemental_fit
 from xfunc_core.data.frame import Frame
 from xfunc_core.elements import SYMBOLS, Z_OF
 from xfunc_core.errors import DataError
 
+STORED = ("numbers", "positions", "forces", "magmoms", "lattice", "stress")
+"""The arrays that hold what was read."""
+_HASHED = (*STORED, "frame_ids", "material_ids", "n_atoms", "energy", "correction", "hubbard_u", "provenance")
 _ROWS_PER_BATCH = 4096
+_REMEMBERED = 100_000
 _NAME_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _LEFTOVERS = (".importing-", ".discarded-")
 LEFTOVER_AGE = 24 * 3600.0
@@ -36,7 +42,7 @@ LEFTOVER_AGE = 24 * 3600.0
 
 
 class DatasetWriter:
-    """Writes frames one by one into a hidden folder; `finish` makes it a dataset, leaving without it removes it."""
+    """Writes frames one by one or in batches into a hidden folder; `finish` makes it a dataset, leaving without it removes it."""
 
     def __init__(self, root: Path, name: str) -> None:
         """Start the dataset ``name`` in the folder ``root``, which is made if missing."""
@@ -44,19 +50,20 @@ class DatasetWriter:
         _remove_leftovers(root)
         self._root = root
         self._name = name
-        self._batch: list[dict[str, Any]] = []
-        self._hash = hashlib.sha256()
+        self._waiting: list[Frame] = []
+        self._hash = {name: hashlib.sha256() for name in _HASHED}
+        self._contents = _Contents()
         self._elements: Counter[str] = Counter()
         self._labelled: Counter[str] = Counter(energy=0, forces=0, stress=0, magmoms=0)
         self._isolated: dict[str, float] = {}
         self._materials: set[str] = set()
-        self.n_frames = 0
-        self.n_atoms = 0
+        self._n_frames = 0
+        self._n_atoms = 0
         with ExitStack() as folder:
             self._path = Path(tempfile.mkdtemp(prefix=f".importing-{name}-", dir=root))
             folder.callback(shutil.rmtree, self._path, ignore_errors=True)
             self._files = folder.enter_context(ExitStack())
-            self._arrays = {n: self._files.enter_context(array_file(self._path, n).open("wb")) for n in ATOM_ARRAYS | FRAME_ARRAYS}
+            self._arrays = {n: self._files.enter_context(array_file(self._path, n).open("wb")) for n in STORED}
             arrow = self._files.enter_context(pa.OSFile(str(self._path / FRAMES), "wb"))
             self._rows = self._files.enter_context(pa.ipc.new_stream(arrow, FRAME_COLUMNS))
             self._folder = folder.pop_all()
@@ -72,22 +79,14 @@ class DatasetWriter:
 
     def add(self, frame: Frame) -> None:
         """Append one frame."""
-        absent = np.full
-        arrays = {
-            "numbers": frame.numbers,
-            "positions": frame.positions,
-            "forces": absent((frame.n_atoms, 3), np.nan) if frame.forces is None else frame.forces,
-            "magmoms": absent(frame.n_atoms, np.nan) if frame.magmoms is None else frame.magmoms,
-            "lattice": frame.lattice,
-            "stress": absent(6, np.nan) if frame.stress is None else frame.stress,
-        }
-        for name, array in arrays.items():
-            dtype, _ = (ATOM_ARRAYS | FRAME_ARRAYS)[name]
-            data = np.ascontiguousarray(array, dtype=dtype).tobytes()
-            self._arrays[name].write(data)
-            self._hash.update(data)
-        self._add_row(frame)
-        self._count(frame)
+        self._waiting.append(frame)
+        if len(self._waiting) >= _ROWS_PER_BATCH:
+            self._flush()
+
+    def add_batch(self, batch: FrameBatch) -> None:
+        """Append many frames."""
+        self._flush()
+        self._write(batch)
 
     def finish(self, *, report: dict[str, Any], replace: bool = False, **described: Any) -> Path:
         """Write dataset.json and report.json and give the folder its name.
@@ -97,15 +96,16 @@ class DatasetWriter:
         """
         self._flush()
         self._files.close()
+        self._write_above_fit()
         info = DatasetInfo(
             name=self._name,
-            n_frames=self.n_frames,
-            n_atoms=self.n_atoms,
+            n_frames=self._n_frames,
+            n_atoms=self._n_atoms,
             n_materials=len(self._materials),
             elements={s: self._elements[s] for s in sorted(self._elements, key=Z_OF.__getitem__)},
             labelled=dict(self._labelled),
             isolated_atoms=self._isolated,
-            content_sha256=self._hash.hexdigest(),
+            content_sha256=hashlib.sha256("".join(h.hexdigest() for h in self._hash.values()).encode()).hexdigest(),
             **described,
         )
         (self._path / "report.json").write_text(json.dumps(report, indent=1))
@@ -126,35 +126,102 @@ class DatasetWriter:
                     raise DataError(f"There is already a dataset named {self._name!r}: choose another name, or delete it first.") from error
             discard(target)
 
-    def _add_row(self, frame: Frame) -> None:
-        row = {
-            "frame_id": frame.frame_id,
-            "material_id": frame.material_id,
-            "formula": formula(frame.numbers),
-            "n_atoms": frame.n_atoms,
-            "first_atom": self.n_atoms,
-            "energy": frame.energy,
-            "provenance": json.dumps(dict(frame.provenance), default=str),
-        }
-        self._hash.update(json.dumps(row).encode())
-        self._batch.append(row)
-        if len(self._batch) >= _ROWS_PER_BATCH:
-            self._flush()
-
-    def _count(self, frame: Frame) -> None:
-        self.n_frames += 1
-        self.n_atoms += frame.n_atoms
-        self._materials.add(frame.material_id)
-        self._elements.update({SYMBOLS[z - 1] for z in set(frame.numbers.tolist())})
-        present = {"energy": np.isfinite(frame.energy), "forces": frame.forces is not None, "stress": frame.stress is not None, "magmoms": frame.magmoms is not None}
-        self._labelled.update({label: int(there) for label, there in present.items()})
-        if frame.isolated_atom_energy is not None:
-            self._isolated[SYMBOLS[int(frame.numbers[0]) - 1]] = frame.isolated_atom_energy
-
     def _flush(self) -> None:
-        if self._batch:
-            self._rows.write_batch(pa.RecordBatch.from_pylist(self._batch, schema=FRAME_COLUMNS))
-            self._batch = []
+        if self._waiting:
+            self._write(FrameBatch.of(self._waiting))
+            self._waiting = []
+
+    def _write(self, batch: FrameBatch) -> None:
+        for name in STORED:
+            data = np.ascontiguousarray(getattr(batch, name), dtype=(ATOM_ARRAYS | FRAME_ARRAYS)[name][0]).data
+            self._arrays[name].write(data)
+            self._hash[name].update(data)
+        columns = self._columns(batch)
+        self._rows.write_batch(pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in FRAME_COLUMNS], schema=FRAME_COLUMNS))
+        self._update_hash(batch)
+        self._count(batch, columns)
+
+    def _columns(self, batch: FrameBatch) -> dict[str, Any]:
+        contents = [self._contents.of(batch.numbers[first : first + n].tobytes()) for first, n in zip(batch.first_atom.tolist(), batch.n_atoms.tolist(), strict=True)]
+        with np.errstate(all="ignore"):  # absurd numbers are kept as they are and give absurd columns
+            volume, forces = np.abs(np.linalg.det(batch.lattice)), np.linalg.norm(batch.forces, axis=1)
+            pressure = -batch.stress[:, :3].mean(axis=1)
+        return {
+            "frame_id": batch.frame_ids,
+            "material_id": batch.material_ids,
+            "formula": [c.formula for c in contents],
+            "chemical_system": [c.chemical_system for c in contents],
+            "elements": [c.elements for c in contents],
+            "n_atoms": batch.n_atoms,
+            "first_atom": batch.first_atom + self._n_atoms,
+            "energy": batch.energy,
+            "correction": batch.correction,
+            "hubbard_u": batch.hubbard_u,
+            "volume": volume,
+            "largest_force": _largest(forces, batch.first_atom),
+            "pressure": pressure,
+            "largest_moment": _largest(np.abs(batch.magmoms), batch.first_atom),
+            "provenance": batch.provenance,
+        }
+
+    def _update_hash(self, batch: FrameBatch) -> None:
+        for name in ("frame_ids", "material_ids", "hubbard_u", "provenance"):
+            self._hash[name].update(json.dumps(list(getattr(batch, name)))[1:-1].encode() + b", ")
+        for name in ("energy", "correction", "n_atoms"):
+            self._hash[name].update(np.ascontiguousarray(getattr(batch, name), dtype="<f8").data)
+
+    def _count(self, batch: FrameBatch, columns: dict[str, Any]) -> None:
+        self._n_frames += len(batch)
+        self._n_atoms += int(batch.n_atoms.sum())
+        self._materials.update(batch.material_ids)
+        for elements, n in Counter(columns["elements"]).items():
+            self._elements.update({SYMBOLS[z - 1]: n for z in elements})
+        self._labelled["energy"] += int(np.isfinite(batch.energy).sum())
+        for name, label in (("forces", batch.forces[:, 0]), ("magmoms", batch.magmoms)):
+            self._labelled[name] += int((~np.isnan(label[batch.first_atom])).sum())
+        self._labelled["stress"] += int((~np.isnan(batch.stress[:, 0])).sum())
+        self._isolated |= batch.isolated_atoms
+
+    def _write_above_fit(self) -> None:
+        """What can only be known when all frames are there."""
+        with pa.memory_map(str(self._path / FRAMES)) as source:
+            frames = pa.ipc.open_stream(source).read_all()
+            n_atoms, energy = frames["n_atoms"].to_numpy().astype(np.int64), frames["energy"].to_numpy()
+        numbers = np.fromfile(array_file(self._path, "numbers"), dtype="u1")
+        above_elemental_fit(numbers, n_atoms, energy).astype("<f8").tofile(array_file(self._path, "above_fit"))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a cell is made of."""
+
+    formula: str
+    chemical_system: str
+    elements: tuple[int, ...]
+
+
+class _Contents:
+    """Contents by the bytes of the atomic numbers; frames of one material share theirs."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Content] = {}
+
+    def of(self, numbers: bytes) -> _Content:
+        """The content of a cell."""
+        found = self._known.get(numbers)
+        if found is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            elements = tuple(sorted(set(numbers)))
+            system = "-".join(sorted(SYMBOLS[z - 1] for z in elements))
+            found = self._known[numbers] = _Content(formula(numbers), system, elements)
+        return found
+
+
+def _largest(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The largest value of each frame, shape (F,); NaN where one is missing."""
+    with np.errstate(invalid="ignore"):
+        return np.maximum.reduceat(values, first)
 
 
 def discard(folder: Path) -> None:

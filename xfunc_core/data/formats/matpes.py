@@ -40,16 +40,21 @@ def read_matpes(path: Path, functional: Functional | None = None) -> Iterator[Fr
             or that contradicts ``functional``.
     """
     for position, (key, document) in enumerate(read_documents(path), start=1):
-        if position == 1:
-            _check_is_matpes(document, path)
-        if _is_bare_atom(document):
-            document = _boxed(document)
-            yield Note(f"Isolated atoms without a structure were put into an empty cube of {BOX:g} Å.")
-        try:
-            yield _frame(document, functional, path, position)
-        except values.Unusable as problem:
-            frame_id = document.get("matpes_id") if isinstance(document, dict) else None
-            yield Rejected(position, values.shown(frame_id or key or ""), str(problem))
+        yield from read_document(document, functional, path, position, key)
+
+
+def read_document(document: Any, functional: Functional | None, path: Path, position: int, key: str | None = None) -> Iterator[Frame | Rejected | Note]:
+    """What one parsed document gives: its frame, or why it is none; arguments and errors as in `read_matpes`."""
+    if position == 1:
+        _check_is_matpes(document, path)
+    if _is_bare_atom(document):
+        document = _boxed(document)
+        yield Note(f"Isolated atoms without a structure were put into an empty cube of {BOX:g} Å.")
+    try:
+        yield _frame(document, functional, path, position)
+    except values.Unusable as problem:
+        frame_id = document.get("matpes_id") if isinstance(document, dict) else None
+        yield Rejected(position, values.shown(frame_id or key or ""), str(problem))
 
 
 def _check_is_matpes(document: Any, path: Path) -> None:

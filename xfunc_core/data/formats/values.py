@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xfunc_core.data.frame import cartesian
 from xfunc_core.elements import N_REFERENCED, Z_OF
 
 MIN_VOLUME_PER_ATOM = 0.5
@@ -81,7 +82,7 @@ def positions(value: Any, n_atoms: int, cell: np.ndarray | None = None) -> np.nd
     """
     found = array(value, (n_atoms, 3), "coordinates")
     with np.errstate(all="ignore"):
-        found = found if cell is None else found @ cell
+        found = found if cell is None else cartesian(found, cell)
     if not np.isfinite(found).all():
         raise Unusable("its coordinates are not finite")
     return found
