@@ -2,8 +2,8 @@
 
 ::
 
-    .venv/bin/python benchmarks/finetune.py                     # the default run, M3 against M4, about 2 minutes
-    .venv/bin/python benchmarks/finetune.py --epochs 10 --seeds 1
+    .venv/bin/python -m benchmarks.finetune                     # the default run, M3 against M4, about 5 minutes
+    .venv/bin/python -m benchmarks.finetune --threads 1 --seeds 1
 
 Every run is the command a user would type, ``python -m xfunc_core finetune … --here``, in a data home of
 its own that is removed afterwards. Errors are means over the seeds, with the smallest and the largest.
@@ -38,21 +38,23 @@ def main() -> None:
     parser.add_argument("--methods", default="M3,M4", help="separated by commas")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for each run")
     options = parser.parse_args()
-    print(f"$ python {' '.join([Path(__file__).relative_to(ROOT).as_posix(), *sys.argv[1:]])}")
-    print(f"{_machine()}; load average at the start {os.getloadavg()[0]:.1f}\n")
+    print(f"$ {' '.join(['python -m benchmarks.finetune', *sys.argv[1:]])}")
+    print(f"{_machine()}, {options.threads} threads a run; load average at the start {os.getloadavg()[0]:.1f}\n")
     with tempfile.TemporaryDirectory(prefix="xfunc-benchmark-") as home:
-        runs = {m: [_run(home, options.dataset, m, options.epochs, s) for s in range(options.seeds)] for m in options.methods.split(",")}
+        runs = {m: [_run(home, options, m, s) for s in range(options.seeds)] for m in options.methods.split(",")}
     print(text_table(_time_row(method, found) for method, found in runs.items()), end="\n\n")
     print(text_table(row for method, found in runs.items() for row in _error_rows(method, found)))
 
 
-def _run(home: str, dataset: str, method: str, epochs: int, seed: int) -> dict[str, Any]:
+def _run(home: str, chosen: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
     """One run by the command line; its answer, with the wall-clock seconds of the whole command."""
-    options = ["--method", method, "--epochs", str(epochs), "--seed", str(seed)]
-    command = [sys.executable, "-m", "xfunc_core", "finetune", dataset, *options, "--here", "--json"]
+    options = ["--method", method, "--epochs", str(chosen.epochs), "--seed", str(seed)]
+    command = [sys.executable, "-m", "xfunc_core", "finetune", chosen.dataset, *options, "--here", "--json"]
+    environment = {**os.environ, "XFUNC_HOME": home, "OMP_NUM_THREADS": str(chosen.threads)}
     start = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "XFUNC_HOME": home}, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return {**json.loads(done.stdout), "wall": time.monotonic() - start}
 
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from xfunc_core.answers import data, references, runs, sweeps, training
 from xfunc_core.answers.answer import Answer, Say
 from xfunc_core.data.home import home
+from xfunc_core.data.importing import READERS
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import QUANTITIES, Functional, Method
 from xfunc_core.references.paired import PairedScheme
@@ -99,10 +100,11 @@ def _command(added: Any, name: str, run: Run, sentence: str, examples: Sequence[
 
 
 def _import(added: Any) -> None:
-    examples = ["MatPES-R2SCAN-2025.1.json.gz", "frames.jsonl --name my-pbe --functional pbe --title 'My PBE set'"]
-    note = "Energies are total eV, forces eV/Å, stress kbar in VASP's sign and order (xx yy zz yz xz xy); xfunc keeps GPa, tension positive. See docs/data.md."
-    command = _command(added, "import", lambda o, say: data.import_dataset(o.file, o.name, o.title, o.functional, o.replace, say), "Import a MatPES file (JSON list, JSON lines, gzip or not) as a dataset.", examples, note)
+    examples = ["MatPES-R2SCAN-2025.1.json.gz", "MPtrj_2022.9_full.json --format mptrj", "frames.jsonl --name my-pbe --functional pbe --title 'My PBE set'"]
+    note = "Each format has its own units; xfunc keeps total eV, eV/Å, GPa (tension positive, xx yy zz yz xz xy) and μB. See docs/data.md."
+    command = _command(added, "import", lambda o, say: data.import_dataset(o.file, o.format, o.name, o.title, o.functional, o.replace, say), "Import a file, gzip or not, as a dataset.", examples, note)
     command.add_argument("file", help="path of the file; it is read once and not changed")
+    command.add_argument("--format", choices=list(READERS), default=next(iter(READERS)), help="of the file")
     command.add_argument("--name", help="name of the dataset; made from the file's name if not given")
     command.add_argument("--title", default="", help="title on screen; the name if empty")
     command.add_argument("--functional", choices=[f.value for f in Functional], help="for files whose documents do not say")

@@ -21,7 +21,7 @@ from xfunc_core.references.paired import PairedScheme
 from xfunc_core.runs.folder import list_runs
 
 
-def import_dataset(file: str, name: str | None, title: str, functional: str | None, replace: bool, say: Say) -> Answer:
+def import_dataset(file: str, format: str, name: str | None, title: str, functional: str | None, replace: bool, say: Say) -> Answer:
     """Import a file as a dataset."""
     path = Path(file).expanduser()
     if not path.is_file():
@@ -32,7 +32,7 @@ def import_dataset(file: str, name: str | None, title: str, functional: str | No
     say(f"Reading {path.name} …")
     labels = Functional(functional) if functional else None
     imported, report = import_file(
-        path, root, name=name, title=title, functional=labels, replace=replace, progress=lambda n: say(f"{count_text(n)} documents read …")
+        path, root, name=name, title=title, format=format, functional=labels, replace=replace, progress=lambda n: say(f"{count_text(n)} documents read …")
     )
     info = imported.info
     head = f"Dataset {info.name} ({imported.functional.label}): {_size(info)}."
@@ -43,6 +43,7 @@ def import_dataset(file: str, name: str | None, title: str, functional: str | No
         "kept": report.n_kept,
         "dropped": _by_reason(report.dropped),
         "masked": _by_reason(report.masked),
+        "notes": report.notes,
         "report": imported.path / "report.json",
     }
     return Answer("\n".join([head, *report.sentences(), *left]), data)
@@ -89,7 +90,8 @@ def describe(name: str) -> Answer:
     lines = [text_pairs(shown)]
     for key, words in (("dropped", "left out"), ("masked", "with a missing label")):
         lines += [f"{count_text(e['n'])} {words}: {e['reason']} (for example {e['example']})." for e in _by_reason(report.get(key, []))]
-    return Answer("\n".join(lines), {**vars(info), "path": found.path, "dropped": _by_reason(report.get("dropped", [])), "masked": _by_reason(report.get("masked", []))})
+    lines += report.get("notes", [])
+    return Answer("\n".join(lines), {**vars(info), "path": found.path, "dropped": _by_reason(report.get("dropped", [])), "masked": _by_reason(report.get("masked", [])), "notes": report.get("notes", [])})
 
 
 def delete(name: str) -> Answer:
