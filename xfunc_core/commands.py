@@ -102,8 +102,8 @@ def _command(added: Any, name: str, run: Run, sentence: str, examples: Sequence[
 def _import(added: Any) -> None:
     examples = ["MatPES-R2SCAN-2025.1.json.gz", "MPtrj_2022.9_full.json --format mptrj", "frames.jsonl --name my-pbe --functional pbe --title 'My PBE set'"]
     note = "Each format has its own units; xfunc keeps total eV, eV/Å, GPa (tension positive, xx yy zz yz xz xy) and μB. See docs/data.md."
-    command = _command(added, "import", lambda o, say: data.import_dataset(o.file, o.format, o.name, o.title, o.functional, o.replace, say), "Import a file, gzip or not, as a dataset.", examples, note)
-    command.add_argument("file", help="path of the file; it is read once and not changed")
+    command = _command(added, "import", lambda o, say: data.import_dataset(o.file, o.format, o.name, o.title, o.functional, o.replace, say), "Import a file as a dataset.", examples, note)
+    command.add_argument("file", help="path of the file, or of a folder where the format is one of several files; nothing in it is changed")
     command.add_argument("--format", choices=list(READERS), default=next(iter(READERS)), help="of the file")
     command.add_argument("--name", help="name of the dataset; made from the file's name if not given")
     command.add_argument("--title", default="", help="title on screen; the name if empty")

@@ -24,8 +24,8 @@ from xfunc_core.runs.folder import list_runs
 def import_dataset(file: str, format: str, name: str | None, title: str, functional: str | None, replace: bool, say: Say) -> Answer:
     """Import a file as a dataset."""
     path = Path(file).expanduser()
-    if not path.is_file():
-        raise DataError(f"There is no file {path}: check the path.")
+    if not path.exists():
+        raise DataError(f"There is no {path}: check the path.")
     root, name = find.data_root(), name or default_name(path)
     if is_bundled(name):
         raise DataError(f"{name!r} is the name of a dataset that comes with xfunc: choose another one with --name.")
