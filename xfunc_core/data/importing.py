@@ -17,6 +17,7 @@ from xfunc_core.data.formats.extxyz import read_extxyz
 from xfunc_core.data.formats.matpes_batches import read_matpes_in_batches
 from xfunc_core.data.formats.mptrj import read_mptrj
 from xfunc_core.data.formats.opening import open_file
+from xfunc_core.data.formats.vasp import read_vasp, vasp_files
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.writer import DatasetWriter
 from xfunc_core.errors import DataError
@@ -25,8 +26,10 @@ from xfunc_core.quantities import Functional, count_text
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Reader = Callable[[Path, Functional | None], Iterator[FrameBatch | Frame | Rejected | Note]]
-READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db}
+READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db, "vasp": read_vasp}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
+FOLDERS: dict[str, Callable[[Path], Iterator[Path]]] = {"vasp": vasp_files}
+"""The formats that may be folders, and the files that are read of one."""
 MOST_NOTES = 50
 """Notes about one file that are kept."""
 MOST_REASONS = 10
@@ -106,7 +109,7 @@ def import_file(
     try:
         if not replace and (root / name).exists():
             raise DataError(f"There is already a dataset named {name!r}: choose another name, or delete it first.")
-        digest = _sha256(path)
+        digest = _sha256(path, format)
         with DatasetWriter(root, name) as writer:
             kept = _write(READERS[format](path, functional), writer, report, progress)
             if kept is None:
@@ -188,9 +191,21 @@ def _nothing_kept(path: Path, report: ImportReport) -> str:
     return f"{path.name} holds no usable frame; the first of {count_text(len(report.dropped))} was left out because {first['reason']}: choose another file, or mend it."
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, format: str) -> str:
+    """Hash of a file, or of the names and hashes of those files of a folder that the reader takes."""
+    if path.is_dir() and format in FOLDERS:
+        listed = "".join(f"{_sha256_of_file(file)}  {file.relative_to(path)}\n" for file in FOLDERS[format](path))
+        return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()
     with open_file(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sha256_of_file(file: Path) -> str:
+    """Hash of a file of a folder, '' where it cannot be opened: the reader then says why."""
+    try:
+        return _sha256(file, "")
+    except DataError:
+        return ""
 
 
 def _os_sentence(error: OSError, path: Path, root: Path) -> str:
