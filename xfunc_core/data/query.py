@@ -1,0 +1,186 @@
+"""Ask a dataset of any size: DuckDB over the mapped columns, so that millions of frames answer at once.
+
+A `Filter` says which frames; `FrameQuery` counts them, lists them page by page and gives their distributions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.elements import SYMBOLS, Z_OF
+from xfunc_core.errors import ConfigError
+
+Range = tuple[float | None, float | None]
+ANY: Range = (None, None)
+
+LABELS = {"energy": "isfinite(energy)", "forces": "isfinite(largest_force)", "stress": "isfinite(pressure)", "magmoms": "isfinite(largest_moment)"}
+"""What makes a frame have a label, in SQL."""
+NUMBERS = {
+    "n_atoms": "n_atoms",
+    "energy_per_atom": "energy / n_atoms",
+    "above_fit": "above_fit",
+    "largest_force": "largest_force",
+    "pressure": "pressure",
+    "largest_moment": "largest_moment",
+    "volume_per_atom": "volume / n_atoms",
+}
+"""Numbers of a frame that can be filtered, sorted and counted, in SQL: atoms, eV/atom, eV/atom, eV/Å, GPa (compression
+positive), μB and Å³/atom."""
+TEXTS = ("frame_id", "material_id", "formula", "chemical_system")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which frames are meant; empty parts ask nothing.
+
+    Attributes:
+        any_of: symbols of which a frame holds at least one.
+        all_of: symbols that a frame holds all of.
+        only: symbols outside of which a frame holds none.
+        without: symbols of which a frame holds none.
+        chemical_system: such as ``Fe-O``, in any order.
+        labels: keys of `LABELS` that a frame must have.
+        hubbard_u: whether a Hubbard U was used.
+        text: part of an id or of the formula.
+        ranges: lowest and highest value (None: open) by key of `NUMBERS`.
+    """
+
+    any_of: tuple[str, ...] = ()
+    all_of: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    chemical_system: str = ""
+    labels: tuple[str, ...] = ()
+    hubbard_u: bool | None = None
+    text: str = ""
+    ranges: tuple[tuple[str, float | None, float | None], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what names no element, label or number."""
+        for symbol in (*self.any_of, *self.all_of, *self.only, *self.without, *filter(None, self.chemical_system.split("-"))):
+            if symbol not in Z_OF:
+                raise ConfigError(f"{symbol!r} is no element: write symbols such as Fe.")
+        for name, known in ((set(self.labels), LABELS), ({key for key, _, _ in self.ranges}, NUMBERS)):
+            if name - set(known):
+                raise ConfigError(f"{min(name - set(known))!r} cannot be filtered: use one of {', '.join(known)}.")
+
+    def where(self) -> tuple[str, list[Any]]:
+        """The condition in SQL and its parameters."""
+        parts = list(self._element_parts())
+        if self.chemical_system:
+            parts.append(("chemical_system = ?", "-".join(sorted(self.chemical_system.split("-")))))
+        parts += [(LABELS[label], None) for label in self.labels]
+        if self.hubbard_u is not None:
+            parts.append(("hubbard_u" if self.hubbard_u else "NOT hubbard_u", None))
+        if self.text:
+            parts.append((f"contains(lower(concat_ws(chr(10), {', '.join(TEXTS[:3])})), lower(?))", self.text))
+        for key, low, high in self.ranges:
+            number = NUMBERS[key]
+            parts += [(f"{number} >= ? AND NOT isnan({number})", low)] if low is not None else []
+            parts += [(f"{number} <= ? AND NOT isnan({number})", high)] if high is not None else []
+        return " AND ".join(f"({sql})" for sql, _ in parts) or "TRUE", [value for _, value in parts if value is not None]
+
+    def _element_parts(self) -> list[tuple[str, Any]]:
+        parts = [("list_has_any(elements, ?::UTINYINT[])", _numbers(self.any_of))] if self.any_of else []
+        parts += [("list_has_all(elements, ?::UTINYINT[])", _numbers(self.all_of))] if self.all_of else []
+        parts += [("list_has_all(?::UTINYINT[], elements)", _numbers(self.only))] if self.only else []
+        return parts + ([("NOT list_has_any(elements, ?::UTINYINT[])", _numbers(self.without))] if self.without else [])
+
+
+EVERYTHING = Filter()
+
+
+class FrameQuery:
+    """Questions to one dataset. May be shared between threads."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        columns = dataset.columns.append_column("above_fit", pa.array(np.asarray(dataset.frame_array("above_fit"))))
+        self._connection = duckdb.connect(config={"enable_external_access": False, "lock_configuration": True})
+        self._connection.register("arrow_frames", columns.append_column("row_index", pa.array(np.arange(len(dataset), dtype=np.int64))))
+        self._connection.execute("CREATE TABLE frames AS SELECT * EXCLUDE (provenance, correction, first_atom) FROM arrow_frames")
+        self._connection.unregister("arrow_frames")
+
+    def rows(self, wanted: Filter = EVERYTHING) -> np.ndarray:
+        """Rows of the frames in the dataset, ascending, shape (n,)."""
+        return self._ask("SELECT row_index FROM frames WHERE {where} ORDER BY row_index", wanted).fetchnumpy()["row_index"].astype(np.int64)
+
+    def count(self, wanted: Filter = EVERYTHING) -> int:
+        """Number of frames."""
+        return int(self._ask("SELECT count(*) FROM frames WHERE {where}", wanted).fetchone()[0])
+
+    def n_materials(self, wanted: Filter = EVERYTHING) -> int:
+        """Number of distinct materials."""
+        return int(self._ask("SELECT count(DISTINCT material_id) FROM frames WHERE {where}", wanted).fetchone()[0])
+
+    def element_counts(self, wanted: Filter = EVERYTHING) -> dict[str, int]:
+        """Frames that contain each element, by symbol in order of Z."""
+        found = self._ask("SELECT z, count(*) FROM (SELECT unnest(elements) AS z FROM frames WHERE {where}) GROUP BY z ORDER BY z", wanted).fetchall()
+        return {SYMBOLS[z - 1]: n for z, n in found}
+
+    def label_counts(self, wanted: Filter = EVERYTHING) -> dict[str, int]:
+        """Frames that have each label."""
+        counts = ", ".join(f"count(*) FILTER ({sql})" for sql in LABELS.values())
+        return dict(zip(LABELS, self._ask(f"SELECT {counts} FROM frames WHERE {{where}}", wanted).fetchone(), strict=True))
+
+    def chemical_systems(self, wanted: Filter = EVERYTHING, limit: int = 50) -> pd.DataFrame:
+        """The most frequent chemical systems: chemical_system, n_frames, n_materials."""
+        sql = "SELECT chemical_system, count(*) AS n_frames, count(DISTINCT material_id) AS n_materials FROM frames WHERE {where} GROUP BY ALL ORDER BY n_frames DESC, chemical_system LIMIT ?"
+        return self._ask(sql, wanted, limit).df()
+
+    def histogram(self, number: str, wanted: Filter = EVERYTHING, bins: int = 60) -> tuple[np.ndarray, np.ndarray]:
+        """Edges, shape (bins + 1,), and counts, shape (bins,), of a key of `NUMBERS`; frames without it are left out.
+
+        The edges span the central 99.8 %; what lies beyond is counted in the first and the last bin. Whole numbers get
+        bins of whole numbers.
+        """
+        value = NUMBERS[number]
+        low, high, whole = self._ask(f"SELECT quantile_disc(v, 0.001), quantile_disc(v, 0.999), bool_and(v = floor(v)) FROM (SELECT ({value})::DOUBLE AS v FROM frames WHERE {{where}}) WHERE isfinite(v)", wanted).fetchone()
+        if low is None:
+            return np.linspace(0.0, 1.0, bins + 1), np.zeros(bins, dtype=np.int64)
+        edges = _edges(low, high, bins, bool(whole))
+        width = edges[1] - edges[0]
+        last = len(edges) - 2
+        sql = f"SELECT least(greatest(floor((v - ?) / ?), 0), ?)::INTEGER AS bin, count(*) FROM (SELECT ({value})::DOUBLE AS v FROM frames WHERE {{where}}) WHERE isfinite(v) GROUP BY bin"
+        counts = np.zeros(last + 1, dtype=np.int64)
+        for place, n in self._ask(sql, wanted, first=(float(edges[0]), float(width), last)).fetchall():
+            counts[place] = n
+        return edges, counts
+
+    def page(self, wanted: Filter = EVERYTHING, order_by: str = "row_index", descending: bool = False, offset: int = 0, limit: int = 100) -> pd.DataFrame:
+        """Some frames, indexed by row: frame_id, material_id, formula, chemical_system and every key of `NUMBERS`.
+
+        Raises:
+            ConfigError: there is no such column to order by.
+        """
+        order = {**NUMBERS, **{name: name for name in (*TEXTS, "row_index")}}.get(order_by)
+        if order is None:
+            raise ConfigError(f"Frames cannot be sorted by {order_by!r}: use one of {', '.join([*TEXTS, *NUMBERS])}.")
+        numbers = ", ".join(f"{sql} AS {name}" for name, sql in NUMBERS.items())
+        sql = f"SELECT row_index, {', '.join(TEXTS)}, {numbers} FROM frames WHERE {{where}} ORDER BY isnan(({order})::DOUBLE), {order} {'DESC' if descending else 'ASC'}, row_index LIMIT ? OFFSET ?"
+        if order in TEXTS:
+            sql = sql.replace(f"isnan(({order})::DOUBLE), ", "")
+        return self._ask(sql, wanted, limit, offset).df().set_index("row_index")
+
+    def _ask(self, sql: str, wanted: Filter, *last: Any, first: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+        where, parameters = wanted.where()
+        return self._connection.cursor().execute(sql.format(where=where), [*first, *parameters, *last])
+
+
+def _edges(low: float, high: float, bins: int, whole: bool) -> np.ndarray:
+    if whole:
+        step = max(1, int(np.ceil((high - low + 1) / bins)))
+        return np.arange(low, high + step + 1, step, dtype=float)
+    return np.linspace(low, high if high > low else low + 1.0, bins + 1)
+
+
+def _numbers(symbols: Sequence[str]) -> list[int]:
+    return [Z_OF[symbol] for symbol in symbols]
