@@ -26,6 +26,7 @@ def start_worker(command: Sequence[str], run: RunFolder, slot: str, gpu: str, th
         OSError: the system refuses, such as on a full disk; then no process is left.
     """
     limits = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": gpu}
+    limits["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin while they wait starve each other on a busy machine
     with run.log_file.open("ab") as output:
         child = subprocess.Popen(
             [*command, str(run.path)],
