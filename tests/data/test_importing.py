@@ -137,13 +137,13 @@ def test_nothing_half_imported_whatever_the_file(document: Make, write: Write, r
     monkeypatch.setattr(json_stream, "MAX_DOCUMENT", 2000)
     for words, content in cases.items():
         with pytest.raises(DataError, match=words):
-            import_file(write(content), root, name="d")
+            import_file(write(content), root, name="d", format="matpes")
         assert left_in(root) == []
 
 
 def test_what_is_no_file_is_said(root: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, words in ((tmp_path / "none.json", "none.json cannot be read .No such file"), (tmp_path, "not a file but a folder or a device"), (tmp_path / "pipe", "not a file but")):
+    for path, words in ((tmp_path / "none.json", "none.json cannot be read .No such file"), (tmp_path, "is a folder without anything that xfunc reads"), (tmp_path / "pipe", "not a file but")):
         with pytest.raises(DataError, match=words):
             import_file(path, root, name="d")
     assert left_in(root) == []
@@ -166,7 +166,7 @@ def test_taken_name_is_refused_before_the_file_is_read_and_replaced_if_asked(doc
     import_file(write([document("old")]), root, name="d")
     with pytest.raises(DataError, match="already a dataset named 'd'"):
         import_file(write("no JSON"), root, name="d")
-    with pytest.raises(DataError, match="no JSON file"):
+    with pytest.raises(DataError, match="nothing that xfunc recognises"):
         import_file(write("no JSON"), root, name="d", replace=True)
     assert Dataset(root / "d").table["frame_id"].tolist() == ["old"]
     assert import_file(write([document("new")]), root, name="d", replace=True)[0].table["frame_id"].tolist() == ["new"]

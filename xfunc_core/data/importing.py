@@ -13,10 +13,12 @@ from pathlib import Path
 from xfunc_core.data.batch import FrameBatch
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.formats.ase_db import read_ase_db
+from xfunc_core.data.formats.detection import detect
 from xfunc_core.data.formats.extxyz import read_extxyz
 from xfunc_core.data.formats.matpes_batches import read_matpes_in_batches
 from xfunc_core.data.formats.mptrj import read_mptrj
 from xfunc_core.data.formats.opening import open_file
+from xfunc_core.data.formats.structures import read_structures, structure_files
 from xfunc_core.data.formats.vasp import read_vasp, vasp_files
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.writer import DatasetWriter
@@ -26,9 +28,9 @@ from xfunc_core.quantities import Functional, count_text
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Reader = Callable[[Path, Functional | None], Iterator[FrameBatch | Frame | Rejected | Note]]
-READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db, "vasp": read_vasp}
+READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db, "vasp": read_vasp, "structures": read_structures}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
-FOLDERS: dict[str, Callable[[Path], Iterator[Path]]] = {"vasp": vasp_files}
+FOLDERS: dict[str, Callable[[Path], Iterator[Path]]] = {"vasp": vasp_files, "structures": structure_files}
 """The formats that may be folders, and the files that are read of one."""
 MOST_NOTES = 50
 """Notes about one file that are kept."""
@@ -78,7 +80,7 @@ def import_file(
     *,
     name: str,
     title: str = "",
-    format: str = "matpes",
+    format: str = "",
     functional: Functional | None = None,
     replace: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -87,11 +89,11 @@ def import_file(
     """Import ``path`` as the dataset ``name`` under ``root``.
 
     Args:
-        path: the file.
+        path: the file, or a folder where the format allows one.
         root: where datasets lie; made if missing.
         name: of the dataset, and of its folder.
         title: name on screen; the name if empty.
-        format: a key of `READERS`.
+        format: a key of `READERS`; told by the content if empty.
         functional: what the labels are, for files that do not say.
         replace: whether a dataset of that name may be replaced; it stays until the new one is complete.
         progress: called with the number of documents read so far, about every 1,000 documents.
@@ -103,12 +105,13 @@ def import_file(
     """
     if not _NAME.fullmatch(name):
         raise DataError(f"{name[:70]!r} is no dataset name: use lower-case letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit.")
-    if format not in READERS:
+    if format and format not in READERS:
         raise DataError(f"{format[:70]!r} is no format that xfunc reads: use one of {', '.join(READERS)}.")
     report = ImportReport()
     try:
         if not replace and (root / name).exists():
             raise DataError(f"There is already a dataset named {name!r}: choose another name, or delete it first.")
+        format = format or detect(path)
         digest = _sha256(path, format)
         with DatasetWriter(root, name) as writer:
             kept = _write(READERS[format](path, functional), writer, report, progress)
