@@ -21,6 +21,7 @@ from xfunc_core.data.formats.opening import open_file
 from xfunc_core.data.formats.structures import read_structures, structure_files
 from xfunc_core.data.formats.vasp import read_vasp, vasp_files
 from xfunc_core.data.frame import Frame, Note, Rejected
+from xfunc_core.data.watching import Reading, Stage, Watch
 from xfunc_core.data.writer import DatasetWriter
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional, count_text
@@ -84,6 +85,7 @@ def import_file(
     functional: Functional | None = None,
     replace: bool = False,
     progress: Callable[[int], None] | None = None,
+    tell: Callable[[Reading], None] | None = None,
     **described: str,
 ) -> tuple[Dataset, ImportReport]:
     """Import ``path`` as the dataset ``name`` under ``root``.
@@ -97,14 +99,14 @@ def import_file(
         functional: what the labels are, for files that do not say.
         replace: whether a dataset of that name may be replaced; it stays until the new one is complete.
         progress: called with the number of documents read so far, about every 1,000 documents.
+        tell: called with how far the import is, at each piece of the file and each frame or batch; what it raises ends the import.
         described: energy_scale, licence and citation for the dataset's description.
 
     Raises:
         DataError: the file, its content or the name cannot be used, or the disk is full; then
             nothing is left behind.
     """
-    if not _NAME.fullmatch(name):
-        raise DataError(f"{name[:70]!r} is no dataset name: use lower-case letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit.")
+    check_name(name)
     if format and format not in READERS:
         raise DataError(f"{format[:70]!r} is no format that xfunc reads: use one of {', '.join(READERS)}.")
     report = ImportReport()
@@ -112,9 +114,10 @@ def import_file(
         if not replace and (root / name).exists():
             raise DataError(f"There is already a dataset named {name!r}: choose another name, or delete it first.")
         format = format or detect(path)
-        digest = _sha256(path, format)
+        watch = Watch(path, tell)
+        digest = _sha256(watch.path(Stage.CHECKING), format)
         with DatasetWriter(root, name) as writer:
-            kept = _write(READERS[format](path, functional), writer, report, progress)
+            kept = _write(watch.counted(READERS[format](watch.path(Stage.READING), functional)), writer, report, progress)
             if kept is None:
                 raise DataError(_nothing_kept(path, report))
             folder = writer.finish(
@@ -129,6 +132,16 @@ def import_file(
     except OSError as error:
         raise DataError(_os_sentence(error, path, root)) from error
     return Dataset(folder), report
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a dataset and of its folder.
+
+    Raises:
+        DataError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise DataError(f"{name[:70]!r} is no dataset name: use lower-case letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit.")
 
 
 def default_name(path: Path) -> str:
