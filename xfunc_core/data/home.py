@@ -48,3 +48,13 @@ def runs_root() -> Path:
 def sweeps_root() -> Path:
     """Where the records of sweeps lie, one file each."""
     return home() / "sweeps"
+
+
+def imports_root() -> Path:
+    """Where imports that go on in the background are recorded, one folder each."""
+    return home() / "imports"
+
+
+def uploads_root() -> Path:
+    """Where files lie that were uploaded or downloaded for an import, in a folder of that import's id."""
+    return home() / "uploads"

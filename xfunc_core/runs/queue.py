@@ -26,7 +26,8 @@ from xfunc_core.runs.state import RunState
 log = logging.getLogger("xfunc.queue")
 
 LOCK_NAME = ".dispatcher.lock"
-WORKER = (sys.executable, "-m", "xfunc_core.worker")
+TRAINING = "xfunc_core.worker"
+"""The module that works on a run unless another one is named."""
 _PATIENCE = 0.3
 _CPU, _GPU = "cpu", "gpu:"
 _NO_GPU = "This run asks for a GPU, and this machine has none that xfunc may use: launch it on the CPU."
@@ -64,7 +65,7 @@ class Dispatcher:
     """
 
     runs_root: Path
-    worker: Sequence[str] = WORKER
+    worker: Sequence[str] = (sys.executable, "-m", TRAINING)
     n_cpu: int = field(default_factory=cpu_slots)
     gpus: Sequence[str] | None = None
     pace: Pace = Pace()
