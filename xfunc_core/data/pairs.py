@@ -1,15 +1,20 @@
-"""Pair the frames of a PBE dataset with those of an r²SCAN dataset: same id, then the same geometry."""
+"""Frames of a PBE and an r²SCAN dataset that belong together, and the way that is sure: the same id and the same geometry.
+
+`xfunc_core.data.pairing` is the entrance to every way of pairing.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 import pandas as pd
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional
+from xfunc_core.quantities import Functional, count_text
 
 POSITION_TOLERANCE = 1e-2
 """Å; files round coordinates, so the same frame may differ by this much and no more."""
@@ -20,6 +25,28 @@ _BLOCK = 10_000
 """Pairs compared at a time, so that memory stays small whatever the size of the datasets."""
 
 
+class PairingMethod(Enum):
+    """How the two frames of a pair are found."""
+
+    BY_ID = "id"
+    BY_MATERIAL = "material"
+    BY_STRUCTURE = "structure"
+
+    @property
+    def label(self) -> str:
+        """The short name on screen."""
+        return {"id": "Same id and geometry", "material": "Same material, lowest frame", "structure": "Same structure"}[self.value]
+
+    @property
+    def sentence(self) -> str:
+        """What it does, for a reader."""
+        return {
+            "id": f"Frames of one id whose elements, lattice and positions agree within {POSITION_TOLERANCE:g} Å; energies, forces and stresses compare one by one.",
+            "material": "Of every material the frame of lowest energy per atom on each side, each relaxed in its own functional; energies and volumes compare, forces and stresses do not.",
+            "structure": "Frames of one reduced formula that pymatgen's StructureMatcher finds to be the same crystal, whatever their ids; energies and volumes compare, forces and stresses do not.",
+        }[self.value]
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Frames that two datasets share.
@@ -27,9 +54,13 @@ class Pairs:
     Attributes:
         pbe: the dataset labelled with PBE.
         r2scan: the dataset labelled with r²SCAN.
-        rows_pbe: rows of the shared frames in ``pbe``, shape (P,).
-        rows_r2scan: rows of the same frames in ``r2scan``, shape (P,).
+        rows_pbe: rows of the paired frames in ``pbe``, shape (P,).
+        rows_r2scan: rows of their partners in ``r2scan``, shape (P,).
         unpaired: frames left alone, with columns frame_id, functional, reason.
+        method: how they were paired.
+        details: what the method knows of each pair, P rows: by material ``candidates_pbe`` and ``candidates_r2scan``,
+            the frames each was chosen from; by structure ``distance``, the root mean square distance of atoms as
+            a share of the cube root of the volume per atom.
     """
 
     pbe: Dataset
@@ -37,10 +68,17 @@ class Pairs:
     rows_pbe: np.ndarray
     rows_r2scan: np.ndarray
     unpaired: pd.DataFrame
+    method: PairingMethod = PairingMethod.BY_ID
+    details: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self.rows_pbe)
+
+    @property
+    def components_comparable(self) -> bool:
+        """Whether both frames of a pair hold the same atoms in the same order at the same places."""
+        return self.method is PairingMethod.BY_ID
 
     @property
     def energy_pbe(self) -> np.ndarray:
@@ -53,8 +91,18 @@ class Pairs:
         return self.r2scan.energy_per_atom[self.rows_r2scan]
 
     @property
+    def volume_pbe(self) -> np.ndarray:
+        """Volumes of the PBE frames, Å³/atom, shape (P,)."""
+        return volume_per_atom(self.pbe)[self.rows_pbe]
+
+    @property
+    def volume_r2scan(self) -> np.ndarray:
+        """Volumes of the r²SCAN frames, Å³/atom, shape (P,)."""
+        return volume_per_atom(self.r2scan)[self.rows_r2scan]
+
+    @property
     def composition(self) -> np.ndarray:
-        """Atomic fractions of the pairs, shape (P, 94)."""
+        """Atomic fractions of the pairs, shape (P, 94); the same on both sides, whatever the method."""
         return self.r2scan.composition[self.rows_r2scan]
 
     @property
@@ -63,8 +111,23 @@ class Pairs:
         return self.r2scan.table.iloc[self.rows_r2scan].reset_index(drop=True)
 
     def components(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Force components (eV/Å), stress components (GPa) or magmoms (μB) of the pairs, flat, PBE then r²SCAN."""
+        """Force components (eV/Å), stress components (GPa) or magmoms (μB) of the pairs, flat, PBE then r²SCAN.
+
+        Empty where they do not belong to the same atoms, see `components_comparable`.
+        """
+        if not self.components_comparable:
+            return np.empty(0), np.empty(0)
         return _components(self.pbe, self.rows_pbe, name), _components(self.r2scan, self.rows_r2scan, name)
+
+    def reasons(self) -> pd.DataFrame:
+        """How many frames are without a partner for which reason: functional, reason, n_frames, most frequent first."""
+        counted = self.unpaired.groupby(["functional", "reason"], sort=False).size().rename("n_frames").reset_index()
+        return counted.sort_values("n_frames", ascending=False, kind="stable").reset_index(drop=True)
+
+    def sentences(self) -> list[str]:
+        """The pairing for a reader: what was paired, what the pairs are good for, one sentence a reason for the rest."""
+        lines = [f"{count_text(len(self))} pairs. {self.method.sentence}"]
+        return lines + [f"{count_text(n)} {functional} without a partner: {reason}." for functional, reason, n in self.reasons().itertuples(index=False)]
 
 
 def pair_by_id(pbe: Dataset, r2scan: Dataset) -> Pairs:
@@ -73,22 +136,62 @@ def pair_by_id(pbe: Dataset, r2scan: Dataset) -> Pairs:
     Raises:
         DataError: the two datasets are not one of PBE and one of r²SCAN.
     """
+    check_functionals(pbe, r2scan)
+    key_pbe, key_r2scan = shared_keys(pbe, r2scan, "frame_id")
+    count_pbe, count_r2scan = count_keys(key_pbe, key_r2scan)
+    row_r2scan = np.zeros(len(count_r2scan), dtype=np.int64)
+    row_r2scan[key_r2scan] = np.arange(len(r2scan))
+    reason = np.full(len(count_pbe), ALONE, dtype=object)
+    once = (count_pbe == 1) & (count_r2scan == 1)
+    reason[once] = GEOMETRY
+    reason[(count_pbe > 1) | (count_r2scan > 1)] = REPEATED
+    rows_pbe = np.flatnonzero(once[key_pbe])
+    rows_r2scan = row_r2scan[key_pbe[rows_pbe]]
+    same = _same_geometry(pbe, rows_pbe, r2scan, rows_r2scan)
+    rows = rows_pbe[same], rows_r2scan[same]
+    return Pairs(pbe, r2scan, *rows, unpaired_frames((pbe, r2scan), rows, (reason[key_pbe], reason[key_r2scan])))
+
+
+def check_functionals(pbe: Dataset, r2scan: Dataset) -> None:
+    """Refuse two datasets that cannot be paired.
+
+    Raises:
+        DataError: they are not one of PBE and one of r²SCAN.
+    """
     if pbe.functional is not Functional.PBE or r2scan.functional is not Functional.R2SCAN:
         raise DataError(f"{pbe.info.name!r} and {r2scan.info.name!r} are not a PBE and an r²SCAN dataset: choose one of each.")
-    (rows_pbe, repeated_pbe), (rows_r2scan, repeated_r2scan) = _rows_by_id(pbe), _rows_by_id(r2scan)
-    repeated = repeated_pbe | repeated_r2scan
-    shared = [frame_id for frame_id in rows_pbe if frame_id in rows_r2scan and frame_id not in repeated]
-    rows = np.array([(rows_pbe[frame_id], rows_r2scan[frame_id]) for frame_id in shared], dtype=np.int64).reshape(-1, 2)
-    same = _same_geometry(pbe, rows[:, 0], r2scan, rows[:, 1])
-    reasons = dict.fromkeys(repeated, REPEATED) | {frame_id: None if paired else GEOMETRY for frame_id, paired in zip(shared, same, strict=True)}
-    unpaired = [(frame_id, dataset.functional.label, reason) for dataset in (pbe, r2scan) for frame_id in dataset.table["frame_id"] if (reason := reasons.get(frame_id, ALONE))]
-    return Pairs(pbe, r2scan, *rows[same].T, pd.DataFrame(unpaired, columns=["frame_id", "functional", "reason"]))
 
 
-def _rows_by_id(dataset: Dataset) -> tuple[dict[str, int], set[str]]:
-    """Row of every id, and the ids that stand for more than one frame."""
-    ids = dataset.table["frame_id"]
-    return {frame_id: row for row, frame_id in enumerate(ids)}, set(ids[ids.duplicated()])
+def shared_keys(pbe: Dataset, r2scan: Dataset, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """A number for each text of a column of the frame table, the same in both datasets, shapes (F,) of each."""
+    keys, _ = pd.factorize(pd.concat([pbe.table[column], r2scan.table[column]], ignore_index=True))
+    return keys[: len(pbe)], keys[len(pbe) :]
+
+
+def count_keys(*keys: np.ndarray) -> list[np.ndarray]:
+    """How often each key occurs on each side, all of one length."""
+    n_keys = max(key.max(initial=-1) for key in keys) + 1
+    return [np.bincount(key, minlength=n_keys) for key in keys]
+
+
+def unpaired_frames(datasets: Sequence[Dataset], paired: Sequence[np.ndarray], reasons: Sequence[np.ndarray]) -> pd.DataFrame:
+    """The frames that are in no pair, PBE first: frame_id, functional, reason.
+
+    Args:
+        datasets: PBE and r²SCAN.
+        paired: the paired rows of each.
+        reasons: why each frame would be alone, shape (F,) of each.
+    """
+    parts = []
+    for dataset, rows, reason in zip(datasets, paired, reasons, strict=True):
+        alone = np.delete(np.arange(len(dataset)), rows)
+        parts.append(pd.DataFrame({"frame_id": dataset.table["frame_id"].to_numpy(dtype=object)[alone], "functional": dataset.functional.label, "reason": reason[alone]}, dtype=object))
+    return pd.concat(parts, ignore_index=True)
+
+
+def volume_per_atom(dataset: Dataset) -> np.ndarray:
+    """Å³/atom of every frame, shape (F,)."""
+    return dataset.columns["volume"].to_numpy() / dataset.columns["n_atoms"].to_numpy()
 
 
 def _same_geometry(a: Dataset, rows_a: np.ndarray, b: Dataset, rows_b: np.ndarray) -> np.ndarray:
