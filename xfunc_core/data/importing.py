@@ -21,6 +21,7 @@ from xfunc_core.data.formats.opening import open_file
 from xfunc_core.data.formats.structures import read_structures, structure_files
 from xfunc_core.data.formats.vasp import read_vasp, vasp_files
 from xfunc_core.data.frame import Frame, Note, Rejected
+from xfunc_core.data.per_atom import EnergyCheck, Item
 from xfunc_core.data.watching import Reading, Stage, Watch
 from xfunc_core.data.writer import DatasetWriter
 from xfunc_core.errors import DataError
@@ -28,11 +29,13 @@ from xfunc_core.quantities import Functional, count_text
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
-Reader = Callable[[Path, Functional | None], Iterator[FrameBatch | Frame | Rejected | Note]]
+Reader = Callable[[Path, Functional | None], Iterator[Item]]
 READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db, "vasp": read_vasp, "structures": read_structures}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
 FOLDERS: dict[str, Callable[[Path], Iterator[Path]]] = {"vasp": vasp_files, "structures": structure_files}
 """The formats that may be folders, and the files that are read of one."""
+WITHOUT_CONVENTION = ("extxyz", "ase-db")
+"""The formats in which people also keep energies per atom."""
 MOST_NOTES = 50
 """Notes about one file that are kept."""
 MOST_REASONS = 10
@@ -71,7 +74,7 @@ class ImportReport:
 
     def note(self, sentence: str) -> None:
         """Keep a sentence about the whole file, once, and no more than MOST_NOTES."""
-        if sentence not in self.notes and len(self.notes) < MOST_NOTES:
+        if sentence and sentence not in self.notes and len(self.notes) < MOST_NOTES:
             self.notes.append(sentence)
 
 
@@ -83,6 +86,7 @@ def import_file(
     title: str = "",
     format: str = "",
     functional: Functional | None = None,
+    energies: str = "",
     replace: bool = False,
     progress: Callable[[int], None] | None = None,
     tell: Callable[[Reading], None] | None = None,
@@ -97,6 +101,8 @@ def import_file(
         title: name on screen; the name if empty.
         format: a key of `READERS`; told by the content if empty.
         functional: what the labels are, for files that do not say.
+        energies: a value of `per_atom.Verdict`: what the energies of the file are, if the user says so; else
+            they are taken for totals, and refused where they look like energies per atom.
         replace: whether a dataset of that name may be replaced; it stays until the new one is complete.
         progress: called with the number of documents read so far, about every 1,000 documents.
         tell: called with how far the import is, at each piece of the file and each frame or batch; what it raises ends the import.
@@ -107,6 +113,7 @@ def import_file(
             nothing is left behind.
     """
     check_name(name)
+    check = EnergyCheck(energies)
     if format and format not in READERS:
         raise DataError(f"{format[:70]!r} is no format that xfunc reads: use one of {', '.join(READERS)}.")
     report = ImportReport()
@@ -117,9 +124,11 @@ def import_file(
         watch = Watch(path, tell)
         digest = _sha256(watch.path(Stage.CHECKING), format)
         with DatasetWriter(root, name) as writer:
-            kept = _write(watch.counted(READERS[format](watch.path(Stage.READING), functional)), writer, report, progress)
+            items = check.watch(READERS[format](watch.path(Stage.READING), functional))
+            kept = _write(watch.counted(items), writer, report, progress)
             if kept is None:
                 raise DataError(_nothing_kept(path, report))
+            report.note(check.finish(path.name, by_convention=format not in WITHOUT_CONVENTION))
             folder = writer.finish(
                 title=title or name,
                 functional=kept.value,
@@ -150,7 +159,7 @@ def default_name(path: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:64] or "dataset"
 
 
-def _write(items: Iterator[FrameBatch | Frame | Rejected | Note], writer: DatasetWriter, report: ImportReport, progress: Callable[[int], None] | None) -> Functional | None:
+def _write(items: Iterator[Item], writer: DatasetWriter, report: ImportReport, progress: Callable[[int], None] | None) -> Functional | None:
     functional: Functional | None = None
     seen: set[str] = set()
     for item in items:
