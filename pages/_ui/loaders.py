@@ -10,6 +10,7 @@ from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import PAIRED, list_datasets, open_dataset
 from xfunc_core.data.pairs import Pairs, pair_by_id
+from xfunc_core.data.query import FrameQuery
 from xfunc_core.explore import Exploration, explore
 from xfunc_core.quantities import Functional
 from xfunc_core.references.paired import PairedScheme
@@ -20,6 +21,11 @@ from xfunc_core.runs.results import RunResults
 def datasets(functional: Functional | None = None) -> list[Dataset]:
     """All datasets, or those of one functional."""
     return [d for d in list_datasets(datasets_root()) if functional in (None, d.functional)]
+
+
+def query(dataset: Dataset) -> FrameQuery:
+    """Questions to a dataset."""
+    return _query(dataset.info.name, dataset.info.content_sha256)
 
 
 def pairs(pbe: Dataset, r2scan: Dataset) -> Pairs:
@@ -54,6 +60,11 @@ def run(run_id: str) -> RunFolder:
 def results(folder: RunFolder) -> RunResults:
     """The results of a finished run; read again only when they change."""
     return _results(str(folder.path), folder.predictions.stat().st_mtime_ns if folder.predictions.exists() else 0)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the dataset …")
+def _query(name: str, content: str) -> FrameQuery:
+    return FrameQuery(open_dataset(datasets_root(), name))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Pairing frames …")

@@ -80,12 +80,14 @@ def test_frames_are_those_with_the_chosen_elements(home, screen, raw, symbols_of
     documents = {d["matpes_id"]: d for d in raw["xfunc-dft-r2scan"] if not chosen or set(chosen) & set(symbols_of(d))}
     table = page.table("Id", "Energy (eV/atom)")
     assert list(table["Id"]) == list(documents)
-    assert f"{len(documents):,} frames. Tick a row" in page.words()
-    for row in table.itertuples(index=False):
-        document = documents[row.Id]
+    assert f"{len(documents):,} of {len(raw['xfunc-dft-r2scan']):,} frames. Tick a row" in page.words()
+    for _, row in table.iterrows():
+        document = documents[row["Id"]]
         n = len(symbols_of(document))
-        assert row.Atoms == n
-        assert row[-1] == pytest.approx(document["energy"] / n, abs=0.51e-3)
+        assert row["Atoms in the cell"] == n
+        assert row["Energy (eV/atom)"] == pytest.approx(document["energy"] / n)
+        assert row["Largest force (eV/Å)"] == pytest.approx(max(math.hypot(*force) for force in document["forces"]))
+        assert row["Pressure (GPa)"] == pytest.approx(0.1 * sum(document["stress"][:3]) / 3)  # kbar, VASP's sign: compression positive
 
 
 def test_bundled_data_cannot_be_deleted_here(home, screen, raw) -> None:
@@ -123,7 +125,7 @@ def test_import_of_a_real_matpes_sample_by_path(home, bring_in, sample, symbols_
     page.choose("dataset", "mine")
     shown = {symbol: as_number(text) for symbol, text in cells(page.figure("dataset_elements_table_0")).items()}
     assert shown == {s: sum(s in symbols_of(d) for d in documents) for d in documents for s in symbols_of(d)}
-    assert list(page.table("Id", "Atoms")["Id"]) == [document["matpes_id"] for document in documents]
+    assert list(page.table("Id", "Atoms in the cell")["Id"]) == [document["matpes_id"] for document in documents]
 
 
 def test_upload(home, screen, few_documents) -> None:
@@ -133,7 +135,7 @@ def test_upload(home, screen, few_documents) -> None:
     assert page.widget("import_name_My Frames.json.gz").value == "my-frames"
     page.click("Import")
     assert [element.value for element in page.at.success] == ["3 of 3 documents were kept."]
-    assert list(page.choose("dataset", "my-frames").table("Id", "Atoms")["Id"]) == [d["matpes_id"] for d in few_documents]
+    assert list(page.choose("dataset", "my-frames").table("Id", "Atoms in the cell")["Id"]) == [d["matpes_id"] for d in few_documents]
 
 
 def test_nothing_to_import_cannot_be_imported(home, screen) -> None:
@@ -189,7 +191,7 @@ def bad_inputs(folder: Path, good: list[dict[str, Any]]) -> dict[str, tuple[Path
         "missing": (folder / "nowhere.json", "mine", "No such file"),
         "folder": (folder, "mine", "folder"),
         "truncated": (paths["cut.jsonl.gz"], "mine", "cut.jsonl.gz"),
-        "no MatPES": (paths["other.json"], "mine", "no MatPES file"),
+        "no MatPES": (paths["other.json"], "mine", "nothing that xfunc recognises"),
         "no JSON": (paths["text.json"], "mine", "text.json"),
         "empty": (paths["empty.json"], "mine", "empty.json"),
         "other functional": (refused, "mine", "PBEsol"),
@@ -217,11 +219,33 @@ def test_folder_of_an_unknown_user_is_one_sentence(home, bring_in) -> None:
     assert len(page.errors()) == 1
 
 
-def test_mptrj_sample_is_refused_in_one_sentence(home, bring_in, sample) -> None:
-    before = names(home)
-    [sentence] = bring_in(sample("MPtrj_sample.json")).errors()
-    assert "MPtrj" in sentence
-    assert names(home) == before
+def test_mptrj_is_told_by_its_content(home, bring_in, sample) -> None:
+    file = sample("MPtrj_sample.json")
+    page = bring_in(file)
+    n = sum(len(frames) for frames in json.loads(file.read_text()).values())
+    assert f"{n} of {n} documents were kept." in [element.value for element in page.at.success]
+
+
+@pytest.mark.parametrize(("mode", "kept"), [("all_of", lambda symbols: symbols >= {"Na", "Cl"}), ("only", lambda symbols: symbols <= {"Na", "Cl"}), ("without", lambda symbols: not symbols & {"Na", "Cl"})])
+def test_elements_can_be_meant_in_other_ways(home, screen, raw, symbols_of, mode, kept) -> None:
+    page = screen("datasets").choose("dataset_elements", ["Na", "Cl"]).choose("frames_mode", mode)
+    expected = [d["matpes_id"] for d in raw["xfunc-dft-r2scan"] if kept(set(symbols_of(d)))]
+    assert list(page.table("Id", "Energy (eV/atom)")["Id"]) == expected[:100]
+
+
+def test_two_datasets_side_by_side(home, screen, raw) -> None:
+    page = screen("datasets").choose("dataset", "xfunc-dft-r2scan").choose("compare", "matpes-elements-pbe")
+    table = page.table("xfunc-dft · r²SCAN", "MatPES elements · PBE")
+    assert table.loc["Frames"].tolist() == [f"{len(raw['xfunc-dft-r2scan']):,}", f"{len(raw['matpes-elements-pbe']):,}"]
+    bars = [t for t in page.figure("distributions")["data"] if t["name"] == "MatPES elements · PBE"]
+    assert len(bars) >= 5
+
+
+def test_frames_are_sorted(home, screen, raw) -> None:
+    page = screen("datasets").choose("frames_order", "largest_force").choose("frames_descending", True)
+    forces = page.table("Id", "Energy (eV/atom)")["Largest force (eV/Å)"].tolist()
+    assert forces[0] == pytest.approx(max(math.hypot(*f) for d in raw["xfunc-dft-r2scan"] for f in d["forces"]))
+    assert forces == sorted(forces, reverse=True)
 
 
 # --- deletion ---------------------------------------------------------------------------------
@@ -241,4 +265,4 @@ def test_own_data_can_be_deleted(home, bring_in, few_documents, tmp_path) -> Non
 def test_two_datasets_with_one_title_can_both_be_chosen(home, bring_in, few_documents, tmp_path) -> None:
     page = bring_in(lines(tmp_path / "mine.jsonl", few_documents), title="xfunc-dft · r²SCAN")
     page.choose("dataset", "mine")
-    assert list(page.table("Id", "Atoms")["Id"]) == [document["matpes_id"] for document in few_documents]
+    assert list(page.table("Id", "Atoms in the cell")["Id"]) == [document["matpes_id"] for document in few_documents]

@@ -136,24 +136,23 @@ class FrameQuery:
         sql = "SELECT chemical_system, count(*) AS n_frames, count(DISTINCT material_id) AS n_materials FROM frames WHERE {where} GROUP BY ALL ORDER BY n_frames DESC, chemical_system LIMIT ?"
         return self._ask(sql, wanted, limit).df()
 
-    def histogram(self, number: str, wanted: Filter = EVERYTHING, bins: int = 60) -> tuple[np.ndarray, np.ndarray]:
-        """Edges, shape (bins + 1,), and counts, shape (bins,), of a key of `NUMBERS`; frames without it are left out.
+    def span(self, number: str, wanted: Filter = EVERYTHING) -> tuple[float, float, bool] | None:
+        """Ends of the central 99.8 % of a key of `NUMBERS`, and whether all are whole numbers; None without any number."""
+        sql = f"SELECT quantile_disc(v, 0.001), quantile_disc(v, 0.999), bool_and(v = floor(v)) FROM (SELECT ({NUMBERS[number]})::DOUBLE AS v FROM frames WHERE {{where}}) WHERE isfinite(v)"
+        low, high, whole = self._ask(sql, wanted).fetchone()
+        return None if low is None else (low, high, bool(whole))
 
-        The edges span the central 99.8 %; what lies beyond is counted in the first and the last bin. Whole numbers get
-        bins of whole numbers.
+    def histogram(self, number: str, edges: np.ndarray, wanted: Filter = EVERYTHING) -> np.ndarray:
+        """Counts, shape (B,), of a key of `NUMBERS` between evenly spaced edges, shape (B + 1,).
+
+        What lies beyond is counted in the first and the last bin; frames without the number are left out.
         """
-        value = NUMBERS[number]
-        low, high, whole = self._ask(f"SELECT quantile_disc(v, 0.001), quantile_disc(v, 0.999), bool_and(v = floor(v)) FROM (SELECT ({value})::DOUBLE AS v FROM frames WHERE {{where}}) WHERE isfinite(v)", wanted).fetchone()
-        if low is None:
-            return np.linspace(0.0, 1.0, bins + 1), np.zeros(bins, dtype=np.int64)
-        edges = _edges(low, high, bins, bool(whole))
-        width = edges[1] - edges[0]
         last = len(edges) - 2
-        sql = f"SELECT least(greatest(floor((v - ?) / ?), 0), ?)::INTEGER AS bin, count(*) FROM (SELECT ({value})::DOUBLE AS v FROM frames WHERE {{where}}) WHERE isfinite(v) GROUP BY bin"
+        sql = f"SELECT least(greatest(floor((v - ?) / ?), 0), ?)::INTEGER AS bin, count(*) FROM (SELECT ({NUMBERS[number]})::DOUBLE AS v FROM frames WHERE {{where}}) WHERE isfinite(v) GROUP BY bin"
         counts = np.zeros(last + 1, dtype=np.int64)
-        for place, n in self._ask(sql, wanted, first=(float(edges[0]), float(width), last)).fetchall():
+        for place, n in self._ask(sql, wanted, first=(float(edges[0]), float(edges[1] - edges[0]), last)).fetchall():
             counts[place] = n
-        return edges, counts
+        return counts
 
     def page(self, wanted: Filter = EVERYTHING, order_by: str = "row_index", descending: bool = False, offset: int = 0, limit: int = 100) -> pd.DataFrame:
         """Some frames, indexed by row: frame_id, material_id, formula, chemical_system and every key of `NUMBERS`.
@@ -173,13 +172,6 @@ class FrameQuery:
     def _ask(self, sql: str, wanted: Filter, *last: Any, first: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
         where, parameters = wanted.where()
         return self._connection.cursor().execute(sql.format(where=where), [*first, *parameters, *last])
-
-
-def _edges(low: float, high: float, bins: int, whole: bool) -> np.ndarray:
-    if whole:
-        step = max(1, int(np.ceil((high - low + 1) / bins)))
-        return np.arange(low, high + step + 1, step, dtype=float)
-    return np.linspace(low, high if high > low else low + 1.0, bins + 1)
 
 
 def _numbers(symbols: Sequence[str]) -> list[int]:
