@@ -30,7 +30,7 @@ def test_position_goes_through_the_file_in_each_stage(bundled_folder: Path, tmp_
     path.write_bytes(content if packed else gzip.decompress(content))
     told, n_documents = follow(path, root)
     assert {reading.total for reading in told} == {path.stat().st_size}
-    assert [stage for stage in Stage if any(reading.stage is stage for reading in told)] == list(Stage)
+    assert [stage for stage in Stage if any(reading.stage is stage for reading in told)] == [Stage.CHECKING, Stage.READING, Stage.FINISHING]
     for stage in (Stage.CHECKING, Stage.READING):
         positions = [reading.n_bytes for reading in told if reading.stage is stage and reading.n_bytes is not None]
         assert positions[-1] == path.stat().st_size

@@ -21,6 +21,7 @@ Item = TypeVar("Item")
 class Stage(Enum):
     """What an import is doing; the value is what files see."""
 
+    DOWNLOADING = "downloading"
     CHECKING = "checking"  # the file's hash, for the provenance
     READING = "reading"
     FINISHING = "finishing"  # the dataset takes its name; there is no way back any more
