@@ -187,8 +187,9 @@ class DatasetWriter:
         with pa.memory_map(str(self._path / FRAMES)) as source:
             frames = pa.ipc.open_stream(source).read_all()
             n_atoms, energy = frames["n_atoms"].to_numpy().astype(np.int64), frames["energy"].to_numpy()
+            formula = frames["formula"].combine_chunks().dictionary_encode().indices.to_numpy()
         numbers = np.fromfile(array_file(self._path, "numbers"), dtype="u1")
-        above_elemental_fit(numbers, n_atoms, energy).astype("<f8").tofile(array_file(self._path, "above_fit"))
+        above_elemental_fit(numbers, n_atoms, energy, formula).astype("<f8").tofile(array_file(self._path, "above_fit"))
 
 
 @dataclass(frozen=True)
