@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages._ui import loaders
 from pages._ui.choose import choose_run
-from pages._ui.shell import empty, is_dark, page, sentences, show
+from pages._ui.shell import empty, is_dark, page, plain, sentences, show
 from xfunc_core.data.home import runs_root
 from xfunc_core.plots.learning import learning_curves
 from xfunc_core.quantities import duration_text
@@ -49,9 +49,9 @@ def _watch(run_id: str) -> None:
         run = loaders.run(run_id)
         state, progress = run.state(), progress_of(run)
         if state is RunState.BROKEN:
-            st.error(run.explanation(), icon=":material/error:")
+            st.error(plain(run.explanation()), icon=":material/error:")
             return
-        st.markdown(f"**{state.label}** · {run.explanation()}")
+        st.markdown(f"**{state.label}** · {plain(run.explanation())}")
         if state.is_active:
             st.progress(progress.fraction, f"Epoch {progress.epoch} of {progress.epochs} · {duration_text(progress.seconds)} so far, about {duration_text(progress.seconds_left)} left" if progress.epoch else "Waiting for the first epoch …")
         if progress.records:
@@ -67,7 +67,7 @@ def _watch(run_id: str) -> None:
 with page("Runs", "Every run is a folder on disk; it goes on without the browser and without the app."):
     runs = list_runs(runs_root())
     if not runs:
-        empty("model_training", "No run yet. The default one takes about a minute on two cores.", "pages/finetune.py", "Launch a fine-tuning")
+        empty("model_training", "No run yet. The default one takes a minute or two on two cores.", "pages/finetune.py", "Launch a fine-tuning")
         st.stop()
     st.dataframe(run_table(runs), hide_index=True, height="content" if len(runs) < 8 else 320)
     chosen = choose_run("Run", [run.id for run in runs], [run.title for run in runs], "run")

@@ -9,7 +9,7 @@ from xfunc_core.quantities import count_text
 _STEPS = (
     ("pages/explore.py", "Explore", "scatter_plot", "Look", "See how PBE and r²SCAN energies, forces and stresses of the same frames relate, element by element."),
     ("pages/finetune.py", "Fine-tune", "model_training", "Transfer", "Move the GGA-trained CHGNet to r²SCAN with one of the paper's four methods. The run goes on when you close the browser."),
-    ("pages/results.py", "Results", "target", "Judge", "Compare with DFT before and after: parity plots and errors on materials the model has never seen."),
+    ("pages/results.py", "Results", "target", "Judge", "Compare with DFT before and after: parity plots and errors on materials left out of the fine-tuning."),
     ("pages/scaling.py", "Scaling", "trending_down", "Scale", "How many r²SCAN frames do you need? Train from scratch and by transfer over growing subsets."),
 )
 

@@ -94,7 +94,16 @@ def test_fixed_ratios_are_said(tmp_path: Path) -> None:
     for name in ("PBE", "r2SCAN"):
         (tmp_path / f"{name}.json").write_text(json.dumps([document(f"f{i}", name, ["Na", "Cl"], -5.0 - i, 0.0) for i in range(3)]))
     salt = pair_by_id(*(import_file(tmp_path / f"{name}.json", tmp_path, name=name.lower())[0] for name in ("PBE", "r2SCAN")))
-    assert any(s.startswith("1 combinations of elements occur in fixed ratios only") for s in explore(salt, PairedScheme.LSTSQ).caveats())
+    found = explore(salt, PairedScheme.LSTSQ)
+    assert any(s.startswith("Na, Cl occur in fixed ratios only") for s in found.caveats())
+    assert found.energies.by_element["shift"].isna().all()
+    assert found.energies.n_unreferenced == 0  # their sum is known, and that is all a frame of both needs
+
+
+def test_an_exact_fit_is_said(bundled_home: Path) -> None:
+    root = bundled_home / "datasets"
+    elements = pair_by_id(open_dataset(root, "matpes-elements-pbe"), open_dataset(root, "matpes-elements-r2scan"))
+    assert any("the fit is exact" in s for s in explore(elements, PairedScheme.LSTSQ).caveats())
 
 
 def test_isolated_atoms_are_not_in_sample(bundled_home: Path) -> None:

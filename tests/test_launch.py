@@ -67,10 +67,13 @@ def test_a_sweep_says_at_which_sizes_elements_are_missing(dataset):
     contains = dataset.composition > 0
     subset = preview(dataclasses.replace(SETTINGS, train_size=4), dataset).plan.split
     covered = [not (contains[row] & ~contains[subset.train].any(axis=0)).any() for row in subset.test]
-    assert planned.coverage[4] == (sum(covered), len(subset.test))
-    assert planned.coverage[n_train][0] == planned.coverage[n_train][1]
-    (sentence,) = planned.warnings()
-    assert f"N = 4 ({sum(covered)} of {len(subset.test)})" in sentence
+    assert (planned.coverage[4].n_covered, planned.coverage[4].n_test) == (sum(covered), len(subset.test))
+    assert planned.coverage[n_train].n_covered == planned.coverage[n_train].n_test
+    rows = subset.train
+    assert planned.coverage[4].n_open == contains[rows].any(axis=0).sum() - np.linalg.matrix_rank(dataset.composition[rows])
+    missing, loose = planned.warnings()
+    assert f"N = 4 ({sum(covered)} of {len(subset.test)})" in missing
+    assert f"{planned.coverage[4].n_open} at N = 4" in loose
 
 
 def test_a_size_beyond_the_training_set_is_refused(dataset):

@@ -38,7 +38,10 @@ class Exploration:
         if self.references.scheme is PairedScheme.LSTSQ:
             said.append(f"The references are {n_elements} numbers per functional fitted on these same {count_text(n)} frames, so the referenced correlation is in-sample.")
         if self.references.undetermined:
-            said.append(f"{self.references.undetermined} combinations of elements occur in fixed ratios only: their shifts are known in sum, not one by one.")
+            names = ", ".join(self.references.open_elements)
+            said.append(f"{names} occur in fixed ratios only: their shifts are known in sum, not one by one, and are left blank.")
+        if self.references.is_exact:
+            said.append("There are as many reference energies as frames, so the fit is exact and its referenced correlation says nothing.")
         if self.energies.n_unreferenced:
             said.append(f"{count_text(self.energies.n_unreferenced)} frames hold an element without a reference and are left out of the referenced view.")
         if self.energies.n_left_out:
@@ -50,6 +53,7 @@ def explore(pairs: Pairs, scheme: PairedScheme) -> Exploration:
     """Correlate energies, forces, stresses and magnetic moments of paired frames."""
     references = paired_references(pairs, scheme)
     energies = correlate_energies(pairs.energy_pbe, pairs.energy_r2scan, pairs.composition, pairs.frames["material_id"], references.pbe, references.r2scan)
+    energies.by_element.loc[energies.by_element.index.isin(references.open_elements), "shift"] = np.nan  # known in sum only
     components = {quantity.key: correlate_components(*pairs.components(name)) for quantity, name in COMPONENTS}
     return Exploration(energies, components, references)
 

@@ -15,7 +15,7 @@ from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.sweeps import submit_sweep
 from xfunc_core.training.plan import Plan, make_plan
 from xfunc_core.training.settings import FinetuneSettings
-from xfunc_core.training.sweep import SweepSettings, element_coverage, expand
+from xfunc_core.training.sweep import Coverage, SweepSettings, element_coverage, expand
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SweepPreview:
         budget: how training is kept comparable over sizes.
         runs: settings by run id, in the order of the queue.
         estimate: the time until the last run ends.
-        coverage: per size, test frames whose elements all occur in the subset (fewest over seeds), and all test frames.
+        coverage: per size, what its subsets know about the elements.
     """
 
     id: str
@@ -51,14 +51,14 @@ class SweepPreview:
     budget: str
     runs: dict[str, FinetuneSettings]
     estimate: Estimate
-    coverage: dict[int, tuple[int, int]]
+    coverage: dict[int, Coverage]
 
     def warnings(self) -> list[str]:
         """What a careful colleague would say before the sweep starts, one sentence each."""
-        poor = [f"{count_text(size)} ({covered} of {n_test})" for size, (covered, n_test) in self.coverage.items() if covered < n_test]
-        if not poor:
-            return []
-        return [f"Test frames whose elements all occur in training are not all at N = {', '.join(poor)}: there part of the error is a missing reference energy, not a lack of training."]
+        poor = [f"{count_text(size)} ({c.n_covered} of {c.n_test})" for size, c in self.coverage.items() if c.n_covered < c.n_test]
+        said = [f"Not all test frames have only elements that occur in training at N = {', '.join(poor)}: there part of the error is a missing reference energy, not a lack of training."] if poor else []
+        loose = [f"{count_text(c.n_open)} at N = {count_text(size)}" for size, c in self.coverage.items() if c.n_open]
+        return said + ([f"The subsets leave combinations of reference energies open: {', '.join(loose)}."] if loose else [])
 
 
 def preview(settings: FinetuneSettings, dataset: Dataset, known: Sequence[RunFolder] = ()) -> Preview:

@@ -69,6 +69,21 @@ def test_one_size_gives_no_law_but_a_reason():
     assert law_table(laws, ENERGY)["Exponent (95 % interval)"].tolist() == ["–", "–"]
 
 
+def test_subsets_of_one_nominal_size_are_one_size():
+    runs = sweep(seeds=2).assign(nominal_size=lambda t: t["size"])
+    runs["size"] += np.tile([-3, 5], len(runs) // 2)  # whole materials: 97 and 105 frames instead of 100
+    laws = scaling_laws(runs, ENERGY)
+    assert sorted(laws.table["size"].unique()) == [101, 201, 401, 801]
+    assert laws.by_method["M4"].band.fit.n_sizes == 4
+    assert not any("at every step" in s for s in laws.caveats)
+
+
+def test_the_error_before_training_comes_along():
+    runs = sweep().assign(energy_start=0.5)
+    assert scaling_laws(runs, ENERGY).table["start"].tolist() == [0.5] * len(runs)
+    assert scaling_laws(sweep(), ENERGY).table["start"].isna().all()
+
+
 def test_nothing_finished_gives_nothing():
     runs = sweep()
     runs["energy"] = np.nan

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from xfunc_core.data.library import open_dataset
-from xfunc_core.data.splits import SMALL, Split, default_fractions, nested_subsets, split_by_material
+from xfunc_core.data.splits import Split, nested_subsets, split_by_material
 from xfunc_core.errors import ConfigError
 
 Data = tuple[list[str], np.ndarray]
@@ -112,9 +112,25 @@ def test_part_that_is_empty_for_the_sake_of_coverage_is_said(bundled_root: Path)
         split_by_material(dataset.table["material_id"], dataset.composition, validation=0.15, test=0.15, seed=0)
 
 
-def test_default_fractions_are_those_of_the_paper_for_large_sets() -> None:
-    assert default_fractions(SMALL) == (0.1, 0.1)
-    assert default_fractions(SMALL - 1) == (0.15, 0.15)
+def test_a_material_that_comes_or_goes_hardly_moves_the_others(bundled_root: Path) -> None:
+    dataset = open_dataset(bundled_root, "xfunc-dft-r2scan")
+    ids, composition = dataset.table["material_id"].to_numpy(), dataset.composition
+    whole = split_by_material(ids, composition, validation=0.15, test=0.15, seed=0)
+    before = set(ids[whole.test])
+    for gone in whole.train[:5]:
+        rows = np.delete(np.arange(len(ids)), gone)
+        after = set(ids[rows][split_by_material(ids[rows], composition[rows], validation=0.15, test=0.15, seed=0).test])
+        assert len(before - after) <= 2, ids[gone]
+
+
+def test_two_datasets_of_the_same_materials_are_split_alike(bundled_root: Path) -> None:
+    dataset = open_dataset(bundled_root, "xfunc-dft-r2scan")
+    ids, composition = dataset.table["material_id"].to_numpy(), dataset.composition
+    order = np.random.default_rng(0).permutation(len(ids))
+    one = split_by_material(ids, composition, validation=0.15, test=0.15, seed=3)
+    other = split_by_material(ids[order], composition[order], validation=0.15, test=0.15, seed=3)
+    assert set(ids[one.test]) == set(ids[order][other.test])
+    assert set(ids[one.validation]) == set(ids[order][other.validation])
 
 
 # --- subsets ----------------------------------------------------------------------------------
@@ -181,7 +197,7 @@ def test_impossible_size_is_said(size: int) -> None:
 def test_own_calculations_split_by_material_with_every_element_in_training(bundled_root: Path, seed: int) -> None:
     dataset = open_dataset(bundled_root, "xfunc-dft-r2scan")
     data = dataset.table["material_id"].tolist(), dataset.composition
-    validation, test = default_fractions(dataset.info.n_materials)
+    validation = test = 0.15
     parts = split_by_material(*data, validation=validation, test=test, seed=seed)
     assert len(materials(data, parts.test)) == round(test * dataset.info.n_materials)
     assert elements(data, parts.test) | elements(data, parts.validation) <= elements(data, parts.train) == elements(data, np.arange(len(dataset)))

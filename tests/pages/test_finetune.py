@@ -6,17 +6,20 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from pages._ui import loaders
 from xfunc_core.data.library import open_dataset
 from xfunc_core.quantities import Method
 from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.estimate import SECONDS_PER_ATOM, STARTUP_SECONDS
-from xfunc_core.runs.folder import list_runs
+from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.state import RunState
 from xfunc_core.training.plan import make_plan
 from xfunc_core.training.settings import FinetuneSettings
+from xfunc_core.training.sweep import SweepSettings
 
 DEFAULT = FinetuneSettings(dataset="xfunc-dft-r2scan")
 
@@ -48,9 +51,9 @@ def test_what_will_happen_and_the_resolved_settings(home, screen, planned, metho
     page = screen("finetune").choose("references", Scheme.MEAN_SHIFT).choose("method", method)
     settings = FinetuneSettings(dataset=DEFAULT.dataset, method=method.value, references="mean-shift")
     assert said(page) == planned(settings)[0]
-    assert page.resolved() == settings.to_dict()
-    assert page.widget("references").disabled == (method is not Method.M4)
-    references = {"M1": "least squares on the energies (paper)", "M4": "gga references, one shift"}.get(method.value, "keep the gga references")
+    assert page.resolved() == settings.to_dict() | {"references": settings.scheme.value}
+    assert page.widget("references").disabled == (not method.fits_references)
+    references = "gga references, one shift" if method.fits_references else "keep the gga references"
     assert f"references: {references}." in page.words()
 
 
@@ -143,7 +146,9 @@ def test_launch_puts_one_run_with_the_shown_settings_into_the_queue(home, screen
     shown = page.resolved()
     page.click("Launch")
     [run] = list_runs(home / "runs")
-    assert run.config() == shown == FinetuneSettings(dataset=DEFAULT.dataset, method="M3", references="lstsq", epochs=4).to_dict()
+    settings = FinetuneSettings(dataset=DEFAULT.dataset, method="M3", references="lstsq", epochs=4).to_dict()
+    assert run.config() == settings
+    assert shown == settings | {"references": "keep"}
     assert page.title() == "Runs"
     assert page.widget("run").value == run.id
     assert page.table("Run", "State")["Run"].tolist() == [run.id]
@@ -162,3 +167,35 @@ def test_two_launches_are_two_runs(home, screen, held_queue) -> None:
     assert sorted(run.config()["seed"] for run in runs) == [0, 1]
     for run in runs:
         run.request_cancel()
+
+
+def test_a_run_that_failed_to_start_is_not_found_by_the_next(home, screen, held_queue) -> None:
+    page = screen("finetune")
+    (home / "runs" / "dispatcher.log").mkdir(parents=True)  # the process that starts runs cannot be started
+    [sentence] = page.click("Launch").errors()
+    assert "could not be started" in sentence
+    with held_queue(home):
+        (home / "runs" / "dispatcher.log").rmdir()
+        page.choose("seed", 1).click("Launch")
+        runs = list_runs(home / "runs")
+        for run in runs:
+            run.request_cancel()
+    assert sorted(run.config()["seed"] for run in runs) == [0, 1]
+
+
+def test_plans_are_kept_until_what_they_rest_on_changes(home, screen) -> None:
+    dataset = open_dataset(home / "datasets", DEFAULT.dataset)
+    planned = loaders.preview(DEFAULT, dataset)
+    assert loaders.preview(DEFAULT, dataset) is planned
+    assert loaders.preview(replace(DEFAULT, epochs=3), dataset).plan.total_steps < planned.plan.total_steps
+    other = open_dataset(home / "datasets", "xfunc-dft-pbe")
+    assert loaders.preview(DEFAULT, other) is not planned
+    sweep = SweepSettings(DEFAULT, sizes=(8, 16))
+    assert loaders.sweep_preview(sweep, dataset, "s") is loaders.sweep_preview(sweep, dataset, "s")
+    run = RunFolder.create(home / "runs", DEFAULT.to_dict())
+    run.write_json(run.metrics, {"timing": {"device": "cpu", "seconds": 100.0, "atoms_trained": 10}})
+    assert loaders.preview(DEFAULT, dataset) is planned
+    run.finish(RunState.FINISHED)
+    measured = loaders.preview(DEFAULT, dataset)
+    assert measured.estimate.measured_here and not planned.estimate.measured_here
+    assert measured.estimate.seconds == pytest.approx(STARTUP_SECONDS + 10 * planned.plan.atoms_per_epoch * DEFAULT.epochs)

@@ -22,6 +22,15 @@ def table():
     return pd.DataFrame([*rows, {"method": "M4", "size": 0, "seed": 0, "error": 0.17}])
 
 
+def test_the_error_before_training_is_drawn_as_crosses(table, bands):
+    figure = scaling_figure(table.assign(start=0.4), bands, ENERGY)
+    crosses = [t for t in figure.data if t.legendgroup == "start"]
+    assert [len(t.x) for t in crosses] == [4, 4]
+    assert set(np.concatenate([t.y for t in crosses])) == {400.0}
+    assert [t.showlegend for t in crosses] == [True, False]
+    assert not [t for t in scaling_figure(table, bands, ENERGY).data if t.legendgroup == "start"]
+
+
 @pytest.fixture
 def bands(table):
     trained = table[table["size"] > 0]

@@ -214,3 +214,17 @@ def test_fitted_references_bring_another_codes_energies_within_reach(xfunc_dft: 
     assert error[Scheme.KEEP] > 1.0  # eV/atom: GPAW counts from other atoms than VASP
     assert error[Scheme.RESIDUAL] < 0.2 * error[Scheme.KEEP]
     assert error[Scheme.RESIDUAL] < error[Scheme.MEAN_SHIFT] < error[Scheme.KEEP]
+
+
+def test_open_elements_are_those_the_null_space_reaches(fractions) -> None:
+    salt = {"Na": 1, "Cl": 1}
+    assert open_symbols(fractions(salt, {"Li": 1, "F": 1}, {"Li": 2, "F": 1})) == {"Na", "Cl"}
+    assert open_symbols(fractions(salt, {"Na": 1})) == set()
+    assert open_symbols(fractions({"Hf": 1, "Os": 1}, {"Hf": 2, "Os": 2}, {"O": 1})) == {"Hf", "Os"}
+
+
+def open_symbols(x: np.ndarray) -> set[str]:
+    from xfunc_core.elements import SYMBOLS
+    from xfunc_core.references.schemes import open_elements
+
+    return {SYMBOLS[i] for i in np.flatnonzero(open_elements(x))}

@@ -17,9 +17,10 @@ from xfunc_core.analysis.metrics import error_summary
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.importing import import_file
 from xfunc_core.errors import DataError, RunError
+from xfunc_core.model.chgnet import scratch
 from xfunc_core.model.predict import Predictions, predict
 from xfunc_core.model.samples import build_samples
-from xfunc_core.references.schemes import Scheme, fit_lstsq, fit_residual
+from xfunc_core.references.schemes import Scheme, fit_residual
 from xfunc_core.training import finetune
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -69,9 +70,12 @@ def test_every_method_trains_its_network(trained: dict[str, finetune.Finetuning]
 
 def test_m1_starts_from_random_weights_and_fits_its_references(trained, few: Dataset) -> None:
     job = trained["M1"]
-    rows = job.plan.split.train
-    np.testing.assert_allclose(job.references.energies, fit_lstsq(few.composition[rows], few.energy_per_atom[rows]).energies, atol=1e-9)
-    assert job.references.scheme is Scheme.LSTSQ
+    rows, w_gga = job.plan.split.train, job.pretrained.references.numpy()
+    np.testing.assert_allclose(job.references.energies, fit_residual(few.composition[rows], few.energy_per_atom[rows], few.composition[rows] @ w_gga, w_gga).energies, atol=1e-9)
+    assert job.references.scheme is Scheme.RESIDUAL  # as M4, but what it fits on knows no network
+    untrained = scratch(job.references.energies, TINY.seed)
+    random = job.evaluate()["test"]["start"]
+    np.testing.assert_allclose(random.forces, predict(untrained, job.samples["test"], TINY.batch_size).forces, atol=1e-5)
     step = 2 * TINY.learning_rate  # Adam's two steps can move a weight no further
     start, now = job.pretrained.network.state_dict(), job.trainer.model.network.state_dict()
     assert float((start["mlp.layers.0.weight"] - now["mlp.layers.0.weight"]).abs().max()) > 10 * step

@@ -74,11 +74,12 @@ def test_size_beyond_the_training_set_is_refused(xfunc_dft: Dataset) -> None:
 
 def test_coverage_counts_test_frames_whose_elements_are_known(xfunc_dft: Dataset) -> None:
     found = element_coverage(SWEEP, xfunc_dft)
-    for size, (covered, n_test) in found.items():
+    for size, coverage in found.items():
         plans = [make_plan(replace(BASE, train_size=size, subset_seed=seed), xfunc_dft) for seed in (0, 1)]
-        assert n_test == len(plans[0].split.test)
-        assert covered == min(n_test - plan.n_test_uncovered for plan in plans)
-    assert found[8][0] < found[32][0]
+        assert coverage.n_test == len(plans[0].split.test)
+        assert coverage.n_covered == min(coverage.n_test - plan.n_test_uncovered for plan in plans)
+        assert coverage.n_open == max(plan.n_elements - plan.rank for plan in plans)
+    assert found[8].n_covered < found[32].n_covered
 
 
 @pytest.mark.parametrize(

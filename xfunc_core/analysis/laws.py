@@ -60,7 +60,8 @@ class ScalingLaws:
     """The laws of all methods of a sweep for one quantity.
 
     Attributes:
-        table: tidy runs behind them with columns method, size, seed, error (in the quantity's unit).
+        table: tidy runs behind them with columns method, size, seed, error, and start (the error before training; NaN
+            where unknown), in the quantity's unit.
         by_method: law by method name.
         crossing: where scratch (M1) would meet transfer (M4), or None.
         caveats: what a reader must know, one sentence each.
@@ -88,10 +89,13 @@ def scaling_laws(runs: pd.DataFrame, quantity: Quantity) -> ScalingLaws:
     """Fit one power law a method to the test MAE of finished runs.
 
     Args:
-        runs: columns method, size, seed and ``quantity.key``; rows without an error are left out.
+        runs: columns method, size (training frames used), seed and ``quantity.key``; rows without an error are left out.
+            With a column nominal_size, runs of one nominal size share the mean of their sizes: subsets of whole
+            materials differ a little in length. With a column ``{quantity.key}_start`` the error before training is kept.
     """
-    table = runs[["method", "size", "seed", quantity.key]].rename(columns={quantity.key: "error"}).dropna()
-    table = table[table["error"] > 0].astype({"size": float, "error": float}).reset_index(drop=True)
+    table = runs.assign(size=_common_sizes(runs, quantity), error=runs[quantity.key], start=runs.get(f"{quantity.key}_start", math.nan))
+    table = table[["method", "size", "seed", "error", "start"]].dropna(subset=["size", "error"])
+    table = table[table["error"] > 0].astype({"size": float, "error": float, "start": float}).reset_index(drop=True)
     laws = {name: _law(group) for name, group in table.groupby("method")}
     said = {f"{name}: {text}" for name, group in table.groupby("method") for text in caveats(group)}
     common = [text for text in _texts(said) if all(f"{name}: {text}" in said for name in laws)]
@@ -142,6 +146,13 @@ def _crossing_sentence(crossing: Crossing) -> str:
 def _rounded(n: float) -> str:
     """A number of frames to two digits: 716,432 → 720,000."""
     return f"{float(f'{n:.2g}'):,.0f}" if n < 1e9 else f"{n:.0e}"
+
+
+def _common_sizes(runs: pd.DataFrame, quantity: Quantity) -> pd.Series:
+    if "nominal_size" not in runs:
+        return runs["size"]
+    known = runs[runs[quantity.key].notna()]
+    return runs["nominal_size"].map(known.groupby("nominal_size")["size"].mean().round())
 
 
 def _law(runs: pd.DataFrame) -> MethodLaw:

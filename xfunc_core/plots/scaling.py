@@ -29,7 +29,8 @@ def scaling_figure(
     points are open diamonds, drawn for energy and force only.
 
     Args:
-        table: columns ``method`` (such as ``M4``), ``size``, ``seed``, ``error`` in the quantity's unit.
+        table: columns ``method`` (such as ``M4``), ``size``, ``seed``, ``error`` in the quantity's unit; a column
+            ``start`` holds the error before training, drawn as crosses.
         bands: band of each method, in the quantity's unit; None or absent where there is no fit.
         quantity: what the errors are of.
         paper_overlay: whether to add the points of Huang et al. 2025, Fig. 6.
@@ -44,11 +45,12 @@ def scaling_figure(
         runs, colour = table[table["method"] == method.value], on_ground(method.colour, dark)
         _add_band(fig, bands.get(method.value), colour, quantity)
         _add_runs(fig, runs, bands.get(method.value), method, colour, quantity)
+        _add_start(fig, runs, method, colour, quantity)
     if with_paper:
         _add_paper(fig, quantity, dark)
     fig.update_xaxes(type="log", title="Training frames N", dtick=1, minor={"ticks": "outside", "ticklen": 2}, **PLAIN_NUMBERS)
     fig.update_yaxes(type="log", title=f"{quantity.label} MAE ({quantity.error_unit})", tickvals=_error_ticks(fig), **PLAIN_NUMBERS)
-    rows = len(methods) + 2 * with_paper
+    rows = len(methods) + 2 * with_paper + ("start" in table and bool(table["start"].notna().any()))
     return apply_theme(fig, dark, height=440 + 22 * rows, note=_note(table), legend_rows=rows)
 
 
@@ -106,6 +108,27 @@ def _add_runs(fig: go.Figure, runs: pd.DataFrame, band: PowerLawBand | None, met
         level = float(untrained.mean()) * quantity.error_scale
         fig.add_hline(level, line={"color": colour, "width": 1.2, "dash": "dot"})
         fig.add_annotation(text=f"{method.value}, untrained", x=1, xref="paper", y=math.log10(level), xanchor="right", yanchor="bottom")
+
+
+def _add_start(fig: go.Figure, runs: pd.DataFrame, method: Method, colour: str, quantity: Quantity) -> None:
+    """What the references reach before any training: the rest of the way is learning."""
+    known = runs[runs["size"] > 0].dropna(subset=["start"]) if "start" in runs else runs.iloc[:0]
+    if known.empty:
+        return
+    means = known.groupby("size")["start"].mean()
+    fig.add_trace(
+        go.Scatter(
+            x=means.index,
+            y=means * quantity.error_scale,
+            mode="lines+markers",
+            name="Before training: the references alone",
+            legendgroup="start",
+            showlegend=not any(trace.legendgroup == "start" for trace in fig.data),
+            line={"color": faded(colour, 0.6), "width": 1.2, "dash": "dot"},
+            marker={"symbol": "x-thin-open", "size": 8, "color": colour, "line": {"width": 1.4, "color": colour}},
+            hovertemplate=f"<b>{method.label}</b>, before training<br>N %{{x:,}}<br>%{{y:,.{quantity.error_decimals}f}} {quantity.error_unit}<extra></extra>",
+        )
+    )
 
 
 def _legend_text(method: Method, band: PowerLawBand | None) -> str:

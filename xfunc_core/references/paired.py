@@ -9,7 +9,7 @@ import numpy as np
 
 from xfunc_core.data.pairs import Pairs
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
-from xfunc_core.references.schemes import fit_lstsq
+from xfunc_core.references.schemes import fit_lstsq, open_elements
 
 
 class PairedScheme(Enum):
@@ -33,6 +33,10 @@ class PairedReferences:
     r2scan: np.ndarray
     undetermined: int
     """Combinations of elements' energies the frames leave open (least squares only)."""
+    open_elements: tuple[str, ...] = ()
+    """Symbols of the elements in those combinations: their shifts are known in sum, not one by one."""
+    is_exact: bool = False
+    """Whether there are as many fitted numbers as frames, so that the fit says nothing about how well it fits."""
 
 
 def available_schemes(pairs: Pairs) -> list[PairedScheme]:
@@ -52,7 +56,8 @@ def paired_references(pairs: Pairs, scheme: PairedScheme) -> PairedReferences:
     both = np.isfinite(pairs.energy_pbe) & np.isfinite(pairs.energy_r2scan)
     fits = [fit_lstsq(pairs.composition[both], energy[both]) for energy in (pairs.energy_pbe, pairs.energy_r2scan)]
     known = [np.where(fit.n_frames > 0, fit.energies, np.nan) for fit in fits]
-    return PairedReferences(scheme, known[0], known[1], fits[0].undetermined)
+    loose = tuple(SYMBOLS[i] for i in np.flatnonzero(open_elements(pairs.composition[both])))
+    return PairedReferences(scheme, known[0], known[1], fits[0].undetermined, loose, bool(fits[0].rank >= both.sum()))
 
 
 def _atoms(energies: dict[str, float]) -> np.ndarray:

@@ -21,6 +21,9 @@ from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError
 from xfunc_core.references.smooth import fit_smooth_shift
 
+_OPEN = 1e-8
+"""Weight in the null space above which an element is open; rounding stays far below."""
+
 
 class Scheme(Enum):
     """A way to choose the reference energies; the value is what files hold."""
@@ -187,6 +190,24 @@ def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
     solution = np.zeros(x.shape[1])
     solution[present], _, rank, _ = np.linalg.lstsq(x[:, present], y, rcond=None)
     return solution, int(rank)
+
+
+def open_elements(composition: np.ndarray) -> np.ndarray:
+    """Which elements occur but have no reference energy of their own that least squares could tell, shape (94,), bool.
+
+    They occur in fixed ratios to others only, such as Na and Cl in NaCl: the null space of the composition matrix reaches them.
+
+    Args:
+        composition: atomic fractions, shape (F, 94).
+    """
+    present = np.flatnonzero((composition > 0).any(axis=0))
+    found = np.zeros(composition.shape[1], dtype=bool)
+    if len(present):
+        triangle = np.linalg.qr(composition[:, present], mode="r")
+        _, singular, right = np.linalg.svd(triangle)
+        rank = int((singular > singular.max() * max(composition.shape) * np.finfo(float).eps).sum())
+        found[present] = (np.abs(right[rank:]) > _OPEN).any(axis=0)
+    return found
 
 
 def _counts(composition: np.ndarray) -> np.ndarray:

@@ -46,12 +46,10 @@ class RunFiles:
     outcome_file = _File("outcome.json")
     checkpoint = _File("checkpoint.pt")
     model = _File("model.pt")
-    best = _File("best.pt")
     references = _File("references.json")
     split = _File("split.json")
     metrics = _File("metrics.json")
     predictions = _File("predictions.npz")
-    model_card = _File("model_card.md")
 
     @property
     def id(self) -> str:

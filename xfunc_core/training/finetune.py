@@ -28,7 +28,7 @@ from xfunc_core.training.plan import Plan, make_plan
 from xfunc_core.training.settings import FinetuneSettings
 
 STAGES = ("zero_shot", "start", "trained")
-"""Pretrained network with GGA references; pretrained network with the run's references; the trained model."""
+"""Pretrained network with GGA references; the run's own network (pretrained, or random in M1) and references before training; the trained model."""
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Finetuning:
         references: the references training starts from.
         pretrained: the untouched pretrained model.
         trainer: holds the model.
+        untrained: the model before training where it is another network than the pretrained one (M1), else None.
         batch_size: frames predicted at once; as many as in training, which fit into memory.
     """
 
@@ -51,6 +52,7 @@ class Finetuning:
     references: ElementReferences
     pretrained: ReferencedCHGNet
     trainer: Trainer
+    untrained: ReferencedCHGNet | None
     batch_size: int
 
     def evaluate(self) -> dict[str, dict[str, Predictions]]:
@@ -59,6 +61,8 @@ class Finetuning:
         size = self.batch_size
         zero_shot = {part: predict(self.pretrained, self.samples[part], size) for part in parts}
         start = {part: self._at_start(zero_shot[part], self.samples[part]) for part in parts}
+        if self.untrained is not None:
+            start = {part: predict(self.untrained, self.samples[part], size) for part in parts}
         self.trainer.load_best()
         trained = {part: predict(self.trainer.model, self.samples[part], size) for part in parts}
         return {part: {"zero_shot": zero_shot[part], "start": start[part], "trained": trained[part]} for part in parts}
@@ -91,9 +95,10 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[
     pretrained = load_pretrained().to(device)
     references = _references(settings, settings.scheme, samples["train"], pretrained)
     model = _initial_model(settings, references).to(device)
+    untrained = None if Method(settings.method).pretrained else _initial_model(settings, references).to(device)
     torch.manual_seed(settings.seed)
     trainer = Trainer(model, samples["train"], samples["validation"], settings, should_stop)
-    return Finetuning(plan, samples, left_out, references, pretrained, trainer, settings.batch_size)
+    return Finetuning(plan, samples, left_out, references, pretrained, trainer, untrained, settings.batch_size)
 
 
 def fit_on_training_part(settings: FinetuneSettings, dataset: Dataset, scheme: Scheme) -> ElementReferences:
@@ -138,6 +143,7 @@ def metrics(run: Finetuning, predictions: dict[str, dict[str, Predictions]]) -> 
     """What ``metrics.json`` holds: errors by part and stage, and what they were measured on."""
     return {
         "pretrained": PRETRAINED,
+        "scheme": run.references.scheme.value,
         "best_epoch": run.trainer.best_epoch,
         "n_frames": {part: len(samples) for part, samples in run.samples.items()},
         "n_elements": run.plan.n_elements,
@@ -161,7 +167,10 @@ def _references(settings: FinetuneSettings, scheme: Scheme, train: list[Sample],
     w_gga = pretrained.references.cpu().numpy()
     composition = np.array([sample.composition.numpy() for sample in train])
     energy = np.array([sample.energy for sample in train])
-    model_energy = predict(pretrained, train, settings.batch_size).energy if scheme.needs_model else np.zeros(len(train))
+    if scheme.needs_model and Method(settings.method).pretrained:
+        model_energy = predict(pretrained, train, settings.batch_size).energy
+    else:
+        model_energy = composition @ w_gga  # no network: what is left is what the references themselves must explain
     return fit(scheme, composition, energy, model_energy, w_gga, source=f"{len(train)} training frames of {settings.dataset}")
 
 

@@ -27,7 +27,7 @@ class FinetuneSettings:
     method: str = "M4"
     """M1 scratch, M2 trainable AtomRef, M3 frozen AtomRef, M4 refitted AtomRef (Huang et al. 2025)."""
     references: str = "residual-smooth"
-    """How M4 and M1 fit their references; M1 has no pretrained model and always takes `lstsq`."""
+    """How M1 and M4 fit their references, both in the same way; to M1 the model is the GGA references alone."""
     epochs: int = 30
     """Passes over the training frames."""
     batch_size: int = 8
@@ -90,9 +90,7 @@ class FinetuneSettings:
     @property
     def scheme(self) -> Scheme:
         """The reference scheme the method really uses."""
-        if not Method(self.method).fits_references:
-            return Scheme.KEEP
-        return Scheme.LSTSQ if self.method == Method.M1.value else Scheme(self.references)
+        return Scheme(self.references) if Method(self.method).fits_references else Scheme.KEEP
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary for ``config.json``."""

@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import Method
@@ -83,13 +81,28 @@ def expand(sweep: SweepSettings, dataset: Dataset, sweep_id: str) -> dict[str, F
     return runs
 
 
-def element_coverage(sweep: SweepSettings, dataset: Dataset) -> dict[int, tuple[int, int]]:
-    """Per size: test frames whose elements all occur in the subset (fewest over seeds), and test frames in all."""
+@dataclass(frozen=True)
+class Coverage:
+    """What the subsets of one size know about the elements; the worst of the seeds.
+
+    Attributes:
+        n_covered: test frames whose elements all occur in the subset.
+        n_test: test frames.
+        n_open: combinations of the occurring elements' reference energies that the subset leaves open.
+    """
+
+    n_covered: int
+    n_test: int
+    n_open: int
+
+
+def element_coverage(sweep: SweepSettings, dataset: Dataset) -> dict[int, Coverage]:
+    """The coverage of each size."""
     covered = {}
     for size in sorted(set(sweep.sizes)):
         plans = [make_plan(replace(sweep.base, train_size=size, subset_seed=seed), dataset) for seed in range(sweep.n_seeds)]
         n_test = len(plans[0].split.test)
-        covered[size] = (int(np.min([n_test - plan.n_test_uncovered for plan in plans])), n_test)
+        covered[size] = Coverage(min(n_test - plan.n_test_uncovered for plan in plans), n_test, max(plan.n_elements - plan.rank for plan in plans))
     return covered
 
 
