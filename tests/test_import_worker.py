@@ -29,7 +29,7 @@ from xfunc_core.runs.state import RunState
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "xfunc_core" / "data" / "bundled"
 REAL = BUNDLED / "xfunc-dft-r2SCAN.jsonl.gz"
-N_LARGE = 25_000
+N_LARGE = 40_000
 
 
 @pytest.fixture
@@ -79,6 +79,14 @@ def until(holds: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def hold_while_reading(job: RunFolder, child: subprocess.Popen[bytes]) -> None:
+    """Freeze a worker in the middle, however fast it is."""
+    until(lambda: any(record["stage"] == "reading" for record in job.progress()))
+    child.send_signal(signal.SIGSTOP)
+    assert job.state() is RunState.RUNNING
+    assert hidden_folders(job.path.parent, "mine")
+
+
 def recorded(root: Path, **request: object) -> RunFolder:
     """An import that waits, without a dispatcher."""
     return RunFolder.create(root, ImportRequest(**{"name": "mine", **request}).to_dict())
@@ -114,9 +122,6 @@ def test_submitted_imports_go_through_one_after_the_other_and_give_what_a_direct
 def test_progress_goes_from_the_first_byte_to_the_last(root: Path, large: Path, start) -> None:
     job = recorded(root, path=str(large))
     child = start(job)
-    until(lambda: progress_of(job).documents > 0 or child.poll() is not None)
-    seen = progress_of(job)
-    assert "frames" in seen.words()
     assert child.wait(60) == 0, job.log_tail()
     records = job.progress()
     size = large.stat().st_size
@@ -150,7 +155,9 @@ def test_cancel_ends_it_and_leaves_nothing(root: Path, large: Path, start, stage
     job = recorded(root, path=str(large))
     child = start(job)
     until(lambda: any(record["stage"] == stage for record in job.progress()))
+    child.send_signal(signal.SIGSTOP)
     job.request_cancel()
+    child.send_signal(signal.SIGCONT)
     assert child.wait(30) == 0
     assert job.state() is RunState.CANCELLED
     assert import_status(job).sentence == "Cancelled; nothing of it was kept."
@@ -161,7 +168,7 @@ def test_cancel_ends_it_and_leaves_nothing(root: Path, large: Path, start, stage
 def test_killed_import_starts_over_and_its_leftovers_go(root: Path, large: Path, start) -> None:
     job = recorded(root, path=str(large))
     child = start(job)
-    until(lambda: progress_of(job).documents > 0)
+    hold_while_reading(job, child)
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert job.state() is RunState.LOST
@@ -182,7 +189,7 @@ def test_dismissing_a_killed_import_takes_its_leftovers_and_its_upload(root: Pat
     job = recorded(root, path=str(large))
     uploads_of(root, job.id).mkdir(parents=True)
     child = start(job)
-    until(lambda: progress_of(job).documents > 0)
+    hold_while_reading(job, child)
     with pytest.raises(RunError, match="cancel"):
         dismiss(job)
     child.kill()
@@ -267,6 +274,21 @@ def test_upload_to_a_full_disk_is_one_sentence_and_leaves_nothing(small_disk: Pa
         submit_upload(small_disk / "imports", ImportRequest("mine", path="a.json"), io.BytesIO(bytes(1 << 20)))
     assert list((small_disk / "uploads").iterdir()) == []
     assert list_runs(small_disk / "imports") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [({"download": "MatPES 2025.2 · r²SCAN"}, "could not be downloaded"), ({"download": "another"}, "no file that xfunc can download"), ({"systems": ("Li-O",), "functional": "pbe"}, "set MP_API_KEY")],
+)
+def test_what_the_network_does_not_give_is_one_sentence_and_leaves_nothing(root: Path, start, monkeypatch: pytest.MonkeyPatch, source: dict[str, object], sentence: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("MP_API_KEY", raising=False)
+    job = recorded(root, **source)
+    assert start(job).wait(60) == 1
+    assert sentence in import_status(job).sentence
+    assert "Traceback" not in job.log_tail()
+    assert visible_and_hidden(root) == set()
+    assert not uploads_of(root, job.id).exists()
 
 
 @pytest.mark.parametrize("path", ["nowhere.json", "a\0b", "/dev/null"])

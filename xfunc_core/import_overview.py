@@ -52,6 +52,8 @@ class ImportProgress:
             parts.append(f"{count_text(self.documents)} frames")
         elif self.n_bytes is not None:
             parts.append(size_text(self.n_bytes) + (f" of {size_text(self.total)}" if self.total else ""))
+        elif self.documents:
+            parts.append(f"{count_text(self.documents)} documents")
         if math.isfinite(self.per_second):
             parts.append(f"{count_text(round(self.per_second))} frames/s" if self.stage is Stage.READING else f"{size_text(self.per_second)}/s")
         if math.isfinite(self.seconds_left):

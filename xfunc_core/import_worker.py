@@ -19,10 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from xfunc_core.data import download, materials_project
 from xfunc_core.data.importing import import_file
 from xfunc_core.data.watching import Reading, Stage
 from xfunc_core.errors import XfuncError
-from xfunc_core.imports import WRITING, ImportRequest, datasets_of, hidden_folder, hidden_folders, remove_fetched
+from xfunc_core.imports import WRITING, ImportRequest, datasets_of, hidden_folder, hidden_folders, remove_fetched, uploads_of
 from xfunc_core.quantities import Functional
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.state import RunState
@@ -31,6 +32,7 @@ log = logging.getLogger("xfunc.import")
 
 RECORD_SECONDS = 1.0
 """Between two progress records of one stage."""
+VASP_MATPES, VASP_MP = "VASP, MatPES settings", "VASP, Materials Project settings"
 _LOOK_SECONDS = 0.2
 
 
@@ -107,7 +109,15 @@ def run(job: RunFolder) -> dict[str, Any]:
 
 def _fetch(job: RunFolder, request: ImportRequest, functional: Functional | None, recorder: _Recorder) -> tuple[Path, dict[str, str]]:
     """The file to import, downloaded first if need be, and what is known about its content."""
-    return Path(request.path), {}
+    if request.path:
+        return Path(request.path), {}
+    folder = uploads_of(job.path.parent, job.id)
+    if request.download:
+        log.info("Downloading %s.", request.download)
+        return download.download(request.download, folder, recorder), {"licence": download.LICENCE, "citation": download.CITATION, "energy_scale": VASP_MATPES}
+    log.info("Asking the Materials Project for %s.", ", ".join(request.systems))
+    file = materials_project.fetch_documents(request.systems, functional or Functional.PBE, folder / "materials-project.jsonl", tell=recorder)
+    return file, {"format": "materials-project", "licence": materials_project.LICENCE, "citation": materials_project.CITATION, "energy_scale": VASP_MP}
 
 
 class _Recorder:
@@ -133,8 +143,9 @@ class _Recorder:
     def _enter(self, stage: Stage, now: float) -> None:
         self._stage, self._began = stage, now
         if stage is Stage.READING:
-            for name in hidden_folders(self._job.path.parent, self._name) - self._others:
-                self._job.write_json(self._job.path / WRITING, {"folder": name})
+            new = hidden_folders(self._job.path.parent, self._name) - self._others
+            if len(new) == 1:  # else somebody began a dataset of that name at the same moment, and nothing tells which is whose
+                self._job.write_json(self._job.path / WRITING, {"folder": new.pop()})
         if stage is Stage.FINISHING:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a dataset that takes the place of another must not be stopped halfway
 

@@ -71,6 +71,8 @@ class ImportRequest:
             raise ConfigError("An import takes a file, a download or chemical systems: name exactly one of them.")
         if self.functional not in ("", *(f.value for f in Functional)):
             raise ConfigError(f"{self.functional!r} is no functional of xfunc: use pbe or r2scan.")
+        if self.systems and not self.functional:
+            raise ConfigError("The Materials Project has energies of several functionals: say which one to take (PBE or r2SCAN).")
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> ImportRequest:

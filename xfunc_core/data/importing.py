@@ -19,6 +19,7 @@ from xfunc_core.data.formats.matpes_batches import read_matpes_in_batches
 from xfunc_core.data.formats.mptrj import read_mptrj
 from xfunc_core.data.formats.opening import open_file
 from xfunc_core.data.formats.structures import read_structures, structure_files
+from xfunc_core.data.formats.thermo import read_thermo
 from xfunc_core.data.formats.vasp import read_vasp, vasp_files
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.per_atom import EnergyCheck, Item
@@ -30,7 +31,7 @@ from xfunc_core.quantities import Functional, count_text
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Reader = Callable[[Path, Functional | None], Iterator[Item]]
-READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db, "vasp": read_vasp, "structures": read_structures}
+READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db, "vasp": read_vasp, "structures": read_structures, "materials-project": read_thermo}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
 FOLDERS: dict[str, Callable[[Path], Iterator[Path]]] = {"vasp": vasp_files, "structures": structure_files}
 """The formats that may be folders, and the files that are read of one."""
