@@ -1,10 +1,12 @@
 """xfunc in the browser: ``make app``. This file only routes; each page lies in ``pages/``."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages._ui.start import prepare_home
 
-st.set_page_config(page_title="xfunc", page_icon=":material/swap_horiz:", layout="wide")
+st.set_page_config(page_title="xfunc", page_icon=str(Path(__file__).parent / "pages" / "_ui" / "icon.png"), layout="wide")
 
 navigation = st.navigation(
     {

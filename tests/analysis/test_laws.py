@@ -84,6 +84,11 @@ def test_the_error_before_training_comes_along():
     assert scaling_laws(sweep(), ENERGY).table["start"].isna().all()
 
 
+def test_laws_of_two_sizes_or_of_rising_errors_are_not_crossed():
+    assert scaling_laws(sweep(sizes=(100, 200)), ENERGY).crossing is None
+    assert scaling_laws(sweep(amplitudes={"M1": (30.0, -0.6), "M4": (0.1, 0.2)}), ENERGY).crossing is None
+
+
 def test_nothing_finished_gives_nothing():
     runs = sweep()
     runs["energy"] = np.nan

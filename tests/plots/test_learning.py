@@ -24,6 +24,12 @@ def test_a_quantity_without_numbers_has_no_panel():
     assert len(titles(learning_curves(records(magmom=0.02)))) == 4
 
 
+def test_few_epochs_have_a_tick_each():
+    assert learning_curves(records(n=3)).layout.xaxis.dtick == 1
+    assert learning_curves(records(n=30)).layout.xaxis.dtick is None
+    assert {learning_curves(records()).layout[a].title.text for a in ("xaxis", "xaxis2", "xaxis3")} == {"Epoch"}
+
+
 def test_values_are_in_the_error_unit_on_log_axes():
     fig = learning_curves(records())
     assert [t.name for t in fig.data] == ["Training", "Validation"] * 3

@@ -32,7 +32,7 @@ def test_points_and_residuals_of_both_models():
 def test_axes_are_equal_and_named():
     layout = parity_figure(FORCE, [0.0, 10.0], [0.0, 9.0]).layout
     assert layout.xaxis.range == layout.yaxis.range and layout.yaxis.scaleanchor == "x"
-    assert layout.xaxis.title.text == "Reference force (eV/Å)" and "meV/Å" in layout.yaxis2.title.text
+    assert layout.xaxis.title.text == "DFT force (eV/Å)" and "meV/Å" in layout.yaxis2.title.text
 
 
 def test_a_single_model_is_the_accent():

@@ -50,6 +50,12 @@ def test_zero_is_a_value_and_in_the_middle_of_a_diverging_scale():
     assert list(trace(periodic_table_figure({"O": 0.0}, diverging=True), "elements").customdata) == ["O"]
 
 
+def test_the_strongest_colour_is_furthest_from_zero():
+    falling, rising = (colour_scale(values, diverging=False, log=False, dark=False) for values in ([-16.0, -0.1], [0.1, 16.0]))
+    assert falling.colour(-16.0) == rising.colour(16.0)
+    assert falling.colour(-0.1) == rising.colour(0.1)
+
+
 def test_a_logarithmic_scale_puts_the_geometric_mean_in_the_middle():
     scale = colour_scale([1.0, 100.0], diverging=False, log=True, dark=False)
     assert scale.position(10.0) == pytest.approx(0.5)

@@ -88,4 +88,13 @@ def test_one_seed_draws_a_line_without_an_interval(table):
 def test_no_runs_yet():
     empty = pd.DataFrame({"method": [], "size": [], "seed": [], "error": []})
     assert "No finished run" in scaling_figure(empty, {}, ENERGY).layout.annotations[0].text
-    assert len(scaling_figure(empty, {}, ENERGY, paper_overlay=True).data) == 2
+    with_paper = scaling_figure(empty, {}, ENERGY, paper_overlay=True)
+    assert [t.name for t in with_paper.data if t.showlegend is not False][:2] == [Method.M1.label, Method.M4.label]  # what the colours mean
+
+
+def test_few_sizes_are_not_extrapolated(table, bands):
+    few = table[table["size"].isin([100, 200])]
+    band = {m: bootstrap_power_law(t, n_boot=200) for m, t in few.groupby("method")}
+    assert not any(b.may_extrapolate for b in band.values())
+    assert not [t for t in scaling_figure(few, band, ENERGY).data if t.line.dash == "dash"]
+    assert [t for t in scaling_figure(table, bands, ENERGY).data if t.line.dash == "dash"]

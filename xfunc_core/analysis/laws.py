@@ -101,7 +101,7 @@ def scaling_laws(runs: pd.DataFrame, quantity: Quantity) -> ScalingLaws:
     common = [text for text in _texts(said) if all(f"{name}: {text}" in said for name in laws)]
     own = sorted(s for s in said if s.split(": ", 1)[1] not in common)
     m1, m4 = (laws[name].band if name in laws else None for name in ("M1", "M4"))
-    crossing = crossover_interval(m1, m4) if m1 and m4 else None
+    crossing = crossover_interval(m1, m4) if m1 and m4 and m1.may_extrapolate and m4.may_extrapolate else None
     return ScalingLaws(table, laws, crossing, common + own)
 
 

@@ -78,6 +78,11 @@ class PowerLawBand:
     n_boot: int
     largest: float
 
+    @property
+    def may_extrapolate(self) -> bool:
+        """Whether the line may be drawn beyond the data: three sizes or more, and an error that falls."""
+        return self.fit.n_sizes >= 3 and self.fit.slope < 0
+
 
 @dataclass(frozen=True)
 class Crossing:

@@ -46,8 +46,7 @@ def learning_curves(
     )
     for i, quantity in enumerate(shown):
         _add_panel(fig, records, quantity, i // columns + 1, i % columns + 1, i == 0, palette(dark))
-    for i in range(max(0, len(shown) - columns), len(shown)):
-        fig.update_xaxes(title="Epoch", row=i // columns + 1, col=i % columns + 1)
+    fig.update_xaxes(title="Epoch")
     for title in fig.layout.annotations:
         title.update(font={"size": 13, "color": palette(dark).text})
     apply_theme(fig, dark, height=120 + 240 * rows, note=_note(records, n_train, n_validation), legend_rows=1)
@@ -80,7 +79,8 @@ def _add_panel(fig: go.Figure, records: Sequence[Mapping], quantity: Quantity, r
         )
     shown = [e for part in PARTS for e in _points(records, part, quantity)[1]]
     fig.update_yaxes(type="log", tickvals=log_ticks(min(shown), max(shown)), **PLAIN_NUMBERS, row=row, col=col)
-    fig.update_xaxes(tickformat="d", rangemode="tozero", row=row, col=col)
+    last = max((epoch for part in PARTS for epoch in _points(records, part, quantity)[0]), default=1)
+    fig.update_xaxes(tickformat="d", rangemode="tozero", row=row, col=col, **({"dtick": 1} if last <= 10 else {}))
 
 
 def _points(records: Sequence[Mapping], part: str, quantity: Quantity) -> tuple[list[float], list[float]]:

@@ -1,4 +1,4 @@
-"""Predicted against reference values, before and after fine-tuning, with the errors below."""
+"""Predicted against DFT values, before and after fine-tuning, with the errors below."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _add_points(fig: go.Figure, s: _Series, quantity: Quantity, chosen: np.ndarr
     x, y, frames = s.reference[rows], s.predicted[rows], s.frames[rows]
     error = (y - x) * quantity.error_scale
     hover = (
-        f"<b>{s.name}</b> · frame %{{customdata}}<br>reference %{{x:.{quantity.decimals}f}} {quantity.unit}<br>"
+        f"<b>{s.name}</b> · frame %{{customdata}}<br>DFT %{{x:.{quantity.decimals}f}} {quantity.unit}<br>"
         f"error %{{text}} {quantity.error_unit}<extra></extra>"
     )
     text = [f"{e:+.{quantity.error_decimals}f}".replace("-", "−") for e in error]
@@ -162,7 +162,7 @@ def _lay_out(fig: go.Figure, quantity: Quantity, series: list[_Series], c: Palet
             "range": span,
             "anchor": "y2",
             "constrain": "domain",
-            "title": f"Reference {quantity.axis[0].lower()}{quantity.axis[1:]}",
+            "title": f"DFT {quantity.axis[0].lower()}{quantity.axis[1:]}",
         },
         yaxis={
             "range": span,

@@ -110,7 +110,10 @@ def colour_scale(values: Collection[float], diverging: bool, log: bool, dark: bo
     if diverging:
         high = max(abs(low), abs(high)) or 1.0
         low, log = -high, False
-    return ColourScale(low, high, log, _SCALES[diverging, dark])
+    colours = _SCALES[diverging, dark]
+    if not diverging and high <= 0 and low < high:
+        colours = colours[::-1]  # the strongest colour belongs to the value furthest from 0
+    return ColourScale(low, high, log, colours)
 
 
 def readable_on(fill: tuple[int, int, int]) -> str:

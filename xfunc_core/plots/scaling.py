@@ -47,7 +47,7 @@ def scaling_figure(
         _add_runs(fig, runs, bands.get(method.value), method, colour, quantity)
         _add_start(fig, runs, method, colour, quantity)
     if with_paper:
-        _add_paper(fig, quantity, dark)
+        _add_paper(fig, quantity, dark, named={m.value for m in methods})
     fig.update_xaxes(type="log", title="Training frames N", dtick=1, minor={"ticks": "outside", "ticklen": 2}, **PLAIN_NUMBERS)
     fig.update_yaxes(type="log", title=f"{quantity.label} MAE ({quantity.error_unit})", tickvals=_error_ticks(fig), **PLAIN_NUMBERS)
     rows = len(methods) + 2 * with_paper + ("start" in table and bool(table["start"].notna().any()))
@@ -58,10 +58,12 @@ def _add_band(fig: go.Figure, band: PowerLawBand | None, colour: str, quantity: 
     if band is None:
         return
     if np.isfinite(band.lower).all():
+        drawn = band.grid <= (band.grid[-1] if band.may_extrapolate else band.largest * (1 + 1e-9))
+        grid, upper, lower = band.grid[drawn], band.upper[drawn], band.lower[drawn]
         fig.add_trace(
             go.Scatter(
-                x=np.concatenate([band.grid, band.grid[::-1]]),
-                y=np.concatenate([band.upper, band.lower[::-1]]) * quantity.error_scale,
+                x=np.concatenate([grid, grid[::-1]]),
+                y=np.concatenate([upper, lower[::-1]]) * quantity.error_scale,
                 mode="lines",
                 line={"width": 0},
                 fill="toself",
@@ -70,7 +72,10 @@ def _add_band(fig: go.Figure, band: PowerLawBand | None, colour: str, quantity: 
                 showlegend=False,
             )
         )
-    for start, end, dash in ((band.grid[0], band.largest, "solid"), (band.largest, band.grid[-1], "dash")):
+    pieces = [(band.grid[0], band.largest, "solid")]
+    if band.may_extrapolate:
+        pieces.append((band.largest, band.grid[-1], "dash"))
+    for start, end, dash in pieces:
         sizes = np.array([start, end])
         y = band.fit.predict(sizes) * quantity.error_scale
         line = {"color": colour, "width": 2, "dash": dash}
@@ -140,9 +145,11 @@ def _legend_text(method: Method, band: PowerLawBand | None) -> str:
     return text.replace("-", "−")
 
 
-def _add_paper(fig: go.Figure, quantity: Quantity, dark: bool) -> None:
+def _add_paper(fig: go.Figure, quantity: Quantity, dark: bool, named: set[str]) -> None:
     points = paper.fig6_points(quantity)
     points = points[points["size"] > 0]
+    for method in (m for m in Method if m.value in set(points["method"]) - named):
+        fig.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=method.label, marker={"size": 9, "symbol": "diamond-open", "color": on_ground(method.colour, dark)}))
     colours = [on_ground(Method(m).colour, dark) for m in points["method"]]
     look = {"size": 9, "symbol": "diamond-open", "line": {"width": 1.6}}
     source, rest = paper.FIG6_LABEL.split(" (", 1)
