@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from xfunc_core.data import pairs as pairs_module
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.frame import Frame
 from xfunc_core.data.importing import import_file
 from xfunc_core.data.library import open_dataset
-from xfunc_core.data.pairs import ALONE, GEOMETRY, POSITION_TOLERANCE, REPEATED, pair_by_id
+from xfunc_core.data.pairs import ALONE, GEOMETRY, POSITION_TOLERANCE, REPEATED, PairingMethod, pair_by_id
 from xfunc_core.data.writer import DatasetWriter
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
@@ -141,6 +143,41 @@ def test_no_pairs_at_all_are_empty_arrays(paired: Callable[..., pairs_module.Pai
     assert pairs.composition.shape == (0, 94)
     assert all(component.shape == (0,) for name in ("forces", "stress", "magmoms") for component in pairs.components(name))
     assert len(pairs.frames) == 0
+
+
+def test_pairs_say_how_they_were_found_and_count_the_rest(paired: Callable[..., pairs_module.Pairs]) -> None:
+    pairs = paired([frame("a"), frame("b"), frame("c"), frame("d")], [frame("a"), frame("b", shift=0.5), frame("e")])
+    assert pairs.method is PairingMethod.BY_ID
+    assert pairs.components_comparable
+    assert pairs.reasons().to_dict("list") == {"functional": ["PBE", "PBE", "r²SCAN", "r²SCAN"], "reason": [ALONE, GEOMETRY, GEOMETRY, ALONE], "n_frames": [2, 1, 1, 1]}
+    assert pairs.sentences() == [
+        f"Pairs: 1. {PairingMethod.BY_ID.sentence}",
+        f"PBE frames without a partner: 2, {ALONE}.",
+        f"PBE frames without a partner: 1, {GEOMETRY}.",
+        f"r²SCAN frames without a partner: 1, {GEOMETRY}.",
+        f"r²SCAN frames without a partner: 1, {ALONE}.",
+    ]
+    volume = np.linalg.det(CELL) / 2
+    np.testing.assert_allclose([pairs.volume_pbe, pairs.volume_r2scan], [[volume], [volume]])
+
+
+IDS = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from([0.0, 0.5])), min_size=1, max_size=8)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(IDS, IDS)
+def test_pairs_are_those_of_a_plain_loop(paired: Callable[..., pairs_module.Pairs], pbe: list[tuple[str, float]], r2scan: list[tuple[str, float]]) -> None:
+    sides = pbe, r2scan
+    pairs = paired(*([frame(frame_id, shift=shift) for frame_id, shift in side] for side in sides))
+    many = {i for side in sides for i, _ in side if [j for j, _ in side].count(i) > 1}
+    rows = [(i, j) for i, a in enumerate(pbe) for j, b in enumerate(r2scan) if a == b and a[0] not in many]
+    assert list(zip(pairs.rows_pbe, pairs.rows_r2scan, strict=True)) == rows
+    expected = []
+    for side, other, label, own in ((pbe, r2scan, "PBE", 0), (r2scan, pbe, "r²SCAN", 1)):
+        names = [i for i, _ in other]
+        alone = [i for row, (i, _) in enumerate(side) if row not in [pair[own] for pair in rows]]
+        expected += [(i, label, REPEATED if i in many else GEOMETRY if i in names else ALONE) for i in alone]
+    assert reasons(pairs) == expected
 
 
 def test_many_pairs_are_compared_block_by_block(paired: Callable[..., pairs_module.Pairs], monkeypatch: pytest.MonkeyPatch) -> None:

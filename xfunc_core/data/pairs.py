@@ -42,7 +42,7 @@ class PairingMethod(Enum):
         """What it does, for a reader."""
         return {
             "id": f"Frames of one id whose elements, lattice and positions agree within {POSITION_TOLERANCE:g} Å; energies, forces and stresses compare one by one.",
-            "material": "Of every material the frame of lowest energy per atom on each side, each relaxed in its own functional; energies and volumes compare, forces and stresses do not.",
+            "material": "Of every material the frame of lowest energy per atom on each side, its end where it was relaxed; energies and volumes compare, forces and stresses do not.",
             "structure": "Frames of one reduced formula that pymatgen's StructureMatcher finds to be the same crystal, whatever their ids; energies and volumes compare, forces and stresses do not.",
         }[self.value]
 
@@ -126,8 +126,8 @@ class Pairs:
 
     def sentences(self) -> list[str]:
         """The pairing for a reader: what was paired, what the pairs are good for, one sentence a reason for the rest."""
-        lines = [f"{count_text(len(self))} pairs. {self.method.sentence}"]
-        return lines + [f"{count_text(n)} {functional} without a partner: {reason}." for functional, reason, n in self.reasons().itertuples(index=False)]
+        lines = [f"Pairs: {count_text(len(self))}. {self.method.sentence}"]
+        return lines + [f"{functional} frames without a partner: {count_text(n)}, {reason}." for functional, reason, n in self.reasons().itertuples(index=False)]
 
 
 def pair_by_id(pbe: Dataset, r2scan: Dataset) -> Pairs:
