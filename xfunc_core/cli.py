@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from xfunc_core.answers.answer import Answer, plain
 from xfunc_core.commands import UsageError, parser
-from xfunc_core.errors import XfuncError
+from xfunc_core.errors import XfuncError, refusal
 
 SECONDS_BETWEEN_LINES = 10.0
 """Between lines on how far a wait is, where stderr is no terminal whose line could be replaced."""
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _leave_quietly()
     except OSError as error:
-        return _fail(f"The system refuses: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}.", as_json, progress)
+        return _fail(refusal(error), as_json, progress)
     except KeyboardInterrupt:
         return _fail("Interrupted; runs in the queue go on.", as_json, progress, code=130)
     return answer.exit_code

@@ -15,3 +15,8 @@ class ConfigError(XfuncError):
 
 class RunError(XfuncError):
     """A run folder cannot be used, or a run cannot go on."""
+
+
+def refusal(error: OSError) -> str:
+    """What the system refuses, as a sentence; the last resort where nobody knows what was being done."""
+    return f"The system refuses: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages._ui.shell import plain
 from pages._ui.structure_viewer import structure_viewer
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.tables import label_table
@@ -14,7 +15,7 @@ def frame_card(datasets: list[tuple[Dataset, int]], key: str) -> None:
     dataset, row = datasets[0]
     frame = dataset.table.iloc[row]
     with st.container(border=True):
-        st.markdown(f"#### {frame['formula']}  \n:gray[{frame['frame_id']} · {frame['n_atoms']} atoms]")
+        st.markdown(f"#### {plain(frame['formula'])}  \n:gray[{plain(frame['frame_id'])} · {frame['n_atoms']} atoms]")
         structure, labels = st.columns([3, 2])
         with structure:
             structure_viewer(dataset.structure(row), key=f"{key}_{dataset.info.content_sha256[:8]}_{row}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +11,17 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from xfunc_core.errors import XfuncError
+from xfunc_core.errors import XfuncError, refusal
 
 _PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"], "toImageButtonOptions": {"format": "svg"}}
+
+_MARKS = re.compile(r"[\\`*\[\]{}$~<&#]|^[>+-]|(?<![^\W_])_|_(?![^\W_])")
+"""What markdown may take for a mark; an underscore or dash only where it is one."""
+_COLON = re.compile(r":(?=\S)")
+"""Begins :directives[…], :icons: and the rest of an address."""
+_ADDRESS = re.compile(r"www(?=\.)|@", re.IGNORECASE)
+_SEAM = ":small[]"
+"""Nothing to see: it parts what Streamlit, which looks for addresses and icons once escapes are resolved, would put together."""
 
 
 @contextmanager
@@ -34,11 +43,11 @@ def _start_over_through_app() -> None:
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Show an error meant for the user as it is and stop there."""
+    """Show an error meant for the user as it is, or what the system refuses, and stop there."""
     try:
         yield
-    except XfuncError as error:
-        st.error(str(error), icon=":material/error:")
+    except (XfuncError, OSError) as error:
+        st.error(plain(refusal(error) if isinstance(error, OSError) else str(error)), icon=":material/error:")
         st.stop()
 
 
@@ -78,4 +87,14 @@ def empty(icon: str, sentence: str, link: str | None = None, label: str = "") ->
 def warn(lines: list[str]) -> None:
     """Caveats, one quiet line each."""
     for line in lines:
-        st.caption(f":material/info: {line}")
+        st.caption(f":material/info: {plain(line)}")
+
+
+def plain(text: str) -> str:
+    """Text from a file or a user as markdown that shows it letter by letter: no image, link, formula, icon or colour.
+
+    A picture in a frame's id, for one, would have the reader's browser fetch it from anywhere.
+    """
+    text = _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+    text = _COLON.sub(rf"\\:{_SEAM}", text)
+    return _ADDRESS.sub(rf"\g<0>{_SEAM}", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages._ui.shell import plain
 from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import install_bundled
 from xfunc_core.errors import XfuncError
@@ -18,7 +19,7 @@ def prepare_home() -> None:
         if any(run.state().is_active for run in list_runs(runs_root())):
             ensure_dispatcher(runs_root())
     except (XfuncError, OSError) as error:
-        st.error(f"{error} xfunc keeps its data in {datasets_root().parent}; set XFUNC_HOME to choose another place.")
+        st.error(plain(f"{error} xfunc keeps its data in {datasets_root().parent}; set XFUNC_HOME to choose another place."))
 
 
 @st.cache_resource(show_spinner="Putting the bundled data in place …")

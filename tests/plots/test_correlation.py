@@ -77,3 +77,8 @@ def test_without_references_the_mean_shift_takes_their_place():
     raw = correlate_energies([1.0, 2.0], [0.0, -3.0], np.eye(94)[:2], ["a", "b"])
     fig = shift_against_z_figure(raw)
     assert list(fig.data[-1].y) == [-1.0, -5.0] and "Mean shift" in fig.layout.yaxis.title.text
+
+
+def test_names_are_no_html(result):
+    [points] = [trace for trace in energy_scatter(result, ["<a href='http://x'>Na&Cl</a>"] * 30).data if trace.text is not None]
+    assert set(points.text) == {"&lt;a href='http://x'>Na&amp;Cl&lt;/a>"}

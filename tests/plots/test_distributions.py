@@ -30,3 +30,9 @@ def test_the_note_states_n():
 
 def test_nothing_is_said_in_words():
     assert "No frame" in distributions([], ["a"]).layout.annotations[0].text
+
+
+def test_names_are_no_html():
+    figure = distributions([panel("Pressure (GPa)", [1, 0, 2, 3], [4, 4, 0, 0])], ["<b>a</b>", "b & c"])
+    assert [bar.name for bar in figure.data] == ["&lt;b>a&lt;/b>", "b &amp; c"]
+    assert figure.layout.annotations[-1].text.startswith("&lt;b>a&lt;/b>: N = 6 · b &amp; c: N = 8")

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from xfunc_core.analysis.correlation import ComponentCorrelation, EnergyCorrelation, correlate_components
 from xfunc_core.errors import ConfigError
-from xfunc_core.plots.theme import Palette, apply_theme, nothing_to_draw, palette, scatter_class
+from xfunc_core.plots.theme import Palette, apply_theme, literal, nothing_to_draw, palette, scatter_class
 from xfunc_core.quantities import Functional, correlation_text, count_text
 
 LABELLED = 12
@@ -45,7 +45,7 @@ def energy_scatter(
     fig = go.Figure()
     _add_identity(fig, pbe[known], r2scan[known], mode, c)
     chosen = np.zeros_like(known) if selected is None else np.asarray(selected, dtype=bool)
-    names = np.array([f"frame {i}" for i in range(known.size)] if labels is None else list(labels), dtype=object)
+    names = np.array([f"frame {i}" for i in range(known.size)] if labels is None else [literal(label) for label in labels], dtype=object)
     _add_frames(fig, pbe, r2scan, known & ~chosen, names, c.accent if selected is None else c.quiet, 0.6)
     if chosen.any():
         _add_frames(fig, pbe, r2scan, known & chosen, names, c.highlight, 0.9)

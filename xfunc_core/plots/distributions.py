@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import plotly.graph_objects as go
 
-from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, nothing_to_draw, palette
+from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, literal, nothing_to_draw, palette
 from xfunc_core.quantities import count_text
 
 COLUMNS = 3
@@ -39,6 +39,7 @@ def distributions(panels: Sequence[Counted], names: Sequence[str], dark: bool = 
     fig = make_subplots(rows=rows, cols=min(COLUMNS, len(panels)), horizontal_spacing=0.08, vertical_spacing=0.32 / rows)
     c = palette(dark)
     colours = (c.accent, c.highlight)
+    names = [literal(name) for name in names]
     for i, panel in enumerate(panels):
         row, column = i // COLUMNS + 1, i % COLUMNS + 1
         for counts, name, colour in zip(panel.counts, names, colours, strict=False):

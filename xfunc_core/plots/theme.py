@@ -186,6 +186,11 @@ def _wrapped(note: str) -> list[str]:
     return lines
 
 
+def literal(text: str) -> str:
+    """Text from a file or a user as plotly, which reads a little HTML such as links, shows it letter by letter."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def scatter_class(n_points: int) -> type[go.Scatter] | type[go.Scattergl]:
     """WebGL points only where there are more than ``GL_ABOVE`` of them."""
     return go.Scattergl if n_points > GL_ABOVE else go.Scatter
