@@ -41,7 +41,7 @@ def assert_frames_are(subset: Dataset, parent: Dataset, rows: list[int]) -> None
             assert subset.atom_array(name)[mine].tobytes() == parent.atom_array(name)[theirs].tobytes()
         for name in set(FRAME_ARRAYS) - {"above_fit"}:
             assert subset.frame_array(name)[row].tobytes() == parent.frame_array(name)[own].tobytes()
-    mine, theirs = (str(d.columns.drop_columns("first_atom").take(which).to_pylist()) for d, which in ((subset, range(len(rows))), (parent, rows)))
+    mine, theirs = (str(d.columns.drop_columns("first_atom").take(which).to_pylist()) for d, which in ((subset, list(range(len(rows)))), (parent, rows)))
     assert mine == theirs
 
 
