@@ -5,7 +5,7 @@ import streamlit as st
 from pages._ui import loaders
 from pages._ui.choose import choose_run
 from pages._ui.frame_card import frame_card
-from pages._ui.shell import clicked_frame, empty, is_dark, page, sentences, show
+from pages._ui.shell import clicked_frame, empty, is_dark, page, plain, sentences, show
 from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import open_dataset
 from xfunc_core.launch import settings_of
@@ -37,11 +37,24 @@ def _parity(results: RunResults, quantity: Quantity, part: str, before: str) -> 
         is_dark(),
     )
     row = clicked_frame(show(figure, f"parity_{quantity.key}_{part}_{before}", clickable=True))
-    if row is None:
+    frame_id = None if row is None else results.frame_id(row, part)  # a click may be left from another run
+    if frame_id is None:
         st.caption("Click a point to see its structure.")
         return
     with sentences():
-        frame_card([(open_dataset(datasets_root(), results.folder.config()["dataset"]), row)], key=f"result_{quantity.key}")
+        _frame(results, frame_id, f"result_{quantity.key}")
+
+
+def _frame(results: RunResults, frame_id: str, key: str) -> None:
+    """The frame of that id as the dataset holds it now, which may not be what the run learnt from."""
+    dataset = open_dataset(datasets_root(), settings_of(results.folder).dataset)
+    row = dataset.row_of(frame_id)
+    if row is None:
+        st.info(plain(f"The dataset {dataset.info.name} has changed since this run and no longer holds the frame {frame_id}."))
+        return
+    if results.content_sha256 not in (None, dataset.info.content_sha256):
+        st.info(plain(f"The dataset {dataset.info.name} has changed since this run: shown is what it holds now under the id {frame_id}."))
+    frame_card([(dataset, row)], key=key)
 
 
 def _downloads(results: RunResults, part: str) -> None:
@@ -53,7 +66,7 @@ def _downloads(results: RunResults, part: str) -> None:
         st.download_button("Model (chgnet checkpoint)", run.model.read_bytes, f"{run.id}.pth.tar", icon=":material/download:", help="Opens with chgnet: CHGNet.from_file(path).")
 
 
-with page("Results", "What a run's model says about materials it has never seen, against DFT: before and after."):
+with page("Results", "What a run's model says about materials left out of its fine-tuning, against DFT: before and after."):
     finished = [run for run in list_runs(runs_root()) if run.state() is RunState.FINISHED]
     if not finished:
         empty("target", "No run has finished yet.", "pages/finetune.py", "Launch a fine-tuning")
@@ -65,7 +78,7 @@ with page("Results", "What a run's model says about materials it has never seen,
     part = right.selectbox("Frames", list(PARTS), format_func=PARTS.get, key="part")
     settings, metrics = settings_of(results.folder), results.metrics
     st.caption(
-        f"{Method(settings.method).label} · {settings.dataset} · {count_text(metrics['n_frames']['train'])} training, {count_text(metrics['n_frames']['validation'])} validation "
+        f"{Method(settings.method).label} · {plain(settings.dataset)} · {count_text(metrics['n_frames']['train'])} training, {count_text(metrics['n_frames']['validation'])} validation "
         f"and {count_text(metrics['n_frames']['test'])} test frames, split by material · best epoch {metrics['best_epoch']} of {settings.epochs}"
     )
     shown = results.labelled(part)
@@ -83,7 +96,7 @@ with page("Results", "What a run's model says about materials it has never seen,
             st.dataframe(metrics["left_out"], hide_index=True)
     _downloads(results, part)
 
-    same = comparable(map(loaders.results, finished), settings.dataset)
+    same = comparable(map(loaders.results, finished), results)
     if len(same) > 1:
         st.subheader("Beside the other runs on this dataset", divider="gray")
         st.dataframe(comparison_table(same, part), hide_index=True)

@@ -106,7 +106,8 @@ def run(folder: RunFolder) -> None:
     job.trainer.model.save(model, epoch=job.trainer.best_epoch)
     write_atomic(folder.model, model.getvalue())
     timing = {"device": settings.device, "seconds": seconds, "atoms_trained": job.plan.atoms_per_epoch * settings.epochs}
-    folder.write_json(folder.metrics, {**finetune.metrics(job, predictions), "timing": timing})
+    learnt_from = {"name": settings.dataset, "content_sha256": dataset.info.content_sha256}
+    folder.write_json(folder.metrics, {**finetune.metrics(job, predictions), "dataset": learnt_from, "timing": timing})
     log.info("Finished; the best epoch was %d.", job.trainer.best_epoch)
 
 

@@ -74,6 +74,10 @@ def test_structure_has_moments_only_where_labelled(document: Callable[..., dict[
     assert dataset.structure(1) == Structure.from_dict(document("b", bare)["structure"])
 
 
+def test_a_frame_is_found_by_its_id(folder: Path) -> None:
+    assert [Dataset(folder).row_of(frame_id) for frame_id in ("a", "b", "c", "d", "")] == [0, 1, 2, None, None]
+
+
 def test_columns_cannot_be_written_to(folder: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         Dataset(folder).atom_array("positions")[0] = 0.0

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
@@ -61,9 +62,9 @@ class Screen:
         self.at.switch_page(f"pages/{page}.py")
         return self.run()
 
-    def run(self) -> Screen:
-        """Run the page with what was chosen since the last run."""
-        self.at.run()
+    def run(self, states: WidgetStates | None = None) -> Screen:
+        """Run the page with what was chosen since the last run, or with these states of its widgets."""
+        self.at._run(states) if states else self.at.run()
         Screen._components = self.at._bidi_component_manager
         self.at._page_hash = ""  # stay where the run ended, which st.switch_page may have changed
         assert not self.at.exception, [element.message for element in self.at.exception]
@@ -80,6 +81,13 @@ class Screen:
         assert not button.disabled
         button.click()
         return self.run()
+
+    def click_point(self, key: str, frame: int) -> Screen:
+        """Click a point of the figure under that key that carries this frame, and run."""
+        [chart] = [chart for chart in self.at.get("plotly_chart") if chart.key == key]
+        states = self.at._tree.get_widget_states()
+        states.widgets.add(id=chart.proto.id, string_value=json.dumps({"selection": {"points": [{"customdata": frame}], "point_indices": [], "box": [], "lasso": []}}))
+        return self.run(states)
 
     def widget(self, key: str) -> Any:
         """The widget of that key, of any kind."""

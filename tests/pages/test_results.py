@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
+from xfunc_core.data.importing import import_file
+
 BEFORE = {"zero_shot": "Zero-shot, GGA references", "start": "Zero-shot, this run's references"}
 AFTER = "Fine-tuned"
 QUANTITIES = {  # key: array in predictions.npz, label, error unit, from eV/atom, eV/Å, GPa to it, rounding on screen
@@ -226,6 +228,75 @@ def unlabelled(run: Path, predicted: dict[str, np.ndarray]) -> None:
     metrics["errors"]["test"] = {stage: {} for stage in metrics["errors"]["test"]}
     (run / "metrics.json").write_text(json.dumps(metrics))
     np.savez(run / "predictions.npz", **{k: np.full_like(v, np.nan) if k.startswith("test/label/") else v for k, v in predicted.items()})
+
+
+@pytest.mark.parametrize("settings", [{"epochs": "many"}, {"seed": []}])
+def test_another_run_with_edited_settings_is_not_this_ones_fault(trained, screen, run_id, settings) -> None:
+    shutil.copytree(trained / "runs" / run_id, trained / "runs" / "edited")
+    config = trained / "runs" / "edited" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+    page = screen("results").choose("result_run", run_id)
+    assert len(page.at.metric) == len(QUANTITIES)
+    assert not page.errors()
+
+
+# --- the structure of a clicked point ---------------------------------------------------------
+
+
+def shown_frame(page: Any) -> list[str]:
+    """The head of the frame card, if there is one."""
+    return [markdown.value for markdown in page.at.markdown if markdown.value.startswith("#### ")]
+
+
+def replace_dataset(home: Path, documents: list[dict[str, Any]]) -> None:
+    """Put other frames under the name that the run learnt from."""
+    file = home / "new.jsonl"
+    file.write_text("".join(json.dumps(document) + "\n" for document in documents))
+    shutil.rmtree(home / "datasets" / "xfunc-dft-r2scan")
+    import_file(file, home / "datasets", name="xfunc-dft-r2scan")
+
+
+@pytest.fixture
+def clicked(predicted) -> tuple[int, str]:
+    """Row and id of the first test frame."""
+    return int(predicted["test/row"][0]), str(predicted["test/frame_id"][0])
+
+
+def test_a_click_shows_the_frame(opened, clicked) -> None:
+    row, frame_id = clicked
+    assert not shown_frame(opened)
+    [head] = shown_frame(opened.click_point("parity_energy_test_zero_shot", row))
+    assert f":gray[{frame_id} · " in head
+    assert not opened.errors() and not opened.at.info
+
+
+def test_a_click_shows_the_frame_of_that_id_when_the_dataset_was_replaced(opened, trained, raw, clicked) -> None:
+    row, frame_id = clicked
+    documents = raw["xfunc-dft-r2scan"]
+    replace_dataset(trained, documents[::-1])
+    [head] = shown_frame(opened.click_point("parity_energy_test_zero_shot", row))
+    assert f":gray[{frame_id} · " in head
+    [sentence] = [info.value for info in opened.at.info]
+    assert sentence == f"The dataset xfunc-dft-r2scan has changed since this run: shown is what it holds now under the id {frame_id}."
+
+
+def test_a_click_on_a_frame_that_is_gone_is_one_sentence(opened, trained, raw, clicked) -> None:
+    row, frame_id = clicked
+    replace_dataset(trained, [document for document in raw["xfunc-dft-r2scan"] if document["matpes_id"] != frame_id])
+    assert not shown_frame(opened.click_point("parity_energy_test_zero_shot", row))
+    [sentence] = [info.value for info in opened.at.info]
+    assert sentence == f"The dataset xfunc-dft-r2scan has changed since this run and no longer holds the frame {frame_id}."
+    assert not opened.errors()
+
+
+def test_runs_on_other_content_of_the_same_name_do_not_stand_beside(trained, screen, run_id) -> None:
+    for name in ("again", "before"):
+        shutil.copytree(trained / "runs" / run_id, trained / "runs" / name)
+    metrics = trained / "runs" / "before" / "metrics.json"
+    found = json.loads(metrics.read_text())
+    metrics.write_text(json.dumps(found | {"dataset": found["dataset"] | {"content_sha256": "other"}}))
+    table = screen("results").choose("result_run", run_id).table("Run", "Training frames")
+    assert set(table["Run"]) == {run_id, "again"}
 
 
 def test_deleted_dataset_leaves_the_results(trained, screen, run_id) -> None:

@@ -86,6 +86,34 @@ def test_values_are_flat_and_every_one_knows_its_frame(results: RunResults) -> N
         assert len(results.values("trained", quantity)) == len(results.frame_rows(quantity))
 
 
+def test_a_row_of_the_dataset_knows_the_id_it_had(results: RunResults) -> None:
+    assert [results.frame_id(row) for row in (7, 3, 0)] == ["a", "b", None]
+
+
+def test_the_data_are_known_by_their_content_since_runs_keep_it(results: RunResults) -> None:
+    assert results.content_sha256 is None
+    results.folder.write_json(results.folder.metrics, metrics() | {"dataset": {"name": "few", "content_sha256": "c0ffee"}})
+    assert RunResults(results.folder).content_sha256 == "c0ffee"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"best_epoch": "first"}, {"n_frames": {"train": "4", "validation": 0, "test": 2}}, {"left_out": [{"frame_id": 3, "reason": ""}]}, {"left_out": 3}, {"dataset": []}, {"dataset": {"content_sha256": 3}}, {"n_test_uncovered": "none"}],
+)
+def test_metrics_edited_into_other_types_are_said(results: RunResults, change: dict) -> None:
+    results.folder.write_json(results.folder.metrics, metrics() | change)
+    with pytest.raises(RunError, match="Run done has no readable results"):
+        RunResults(results.folder).error("trained", ENERGY)
+
+
+def test_error_edited_into_a_word_is_said(results: RunResults) -> None:
+    edited = metrics()
+    edited["errors"]["test"]["trained"]["energy"]["mae"] = "small"
+    results.folder.write_json(results.folder.metrics, edited)
+    with pytest.raises(RunError, match="Run done has no readable results"):
+        RunResults(results.folder).error_table()
+
+
 def test_frame_table_has_a_row_a_frame(results: RunResults) -> None:
     table = results.frame_table()
     assert table[["row", "frame_id", "formula", "n_atoms"]].values.tolist() == [[7, "a", "NaCl", 2], [3, "b", "Cu", 1]]

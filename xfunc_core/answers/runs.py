@@ -109,7 +109,7 @@ def outcome(run: RunFolder, part: str = "test") -> Answer:
 def error_text(results: RunResults, part: str) -> str:
     """Errors before and after training, and what they were measured on."""
     metrics = results.metrics
-    n, lacking = metrics["n_frames"][part], metrics["n_test_uncovered"] if part == "test" else 0
+    n, lacking = metrics["n_frames"][part], metrics.get("n_test_uncovered", 0) if part == "test" else 0
     said = [f"Run {results.folder.id}: {PARTS[part].lower()} part, {count_text(n)} frames, trained on {count_text(metrics['n_frames']['train'])}; best epoch {metrics['best_epoch']}."]
     said.append(text_table(results.error_table(part).to_dict("records")))
     said += _share_of_references(results, part)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xfunc_core.data.description import DatasetInfo
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
@@ -141,6 +142,11 @@ class Dataset:
     def frame_of_atom(self) -> np.ndarray:
         """Row of the frame each atom belongs to, shape (n_atoms,)."""
         return np.repeat(np.arange(len(self)), self.table["n_atoms"])
+
+    def row_of(self, frame_id: str) -> int | None:
+        """Row of the frame of that id, None if there is none."""
+        row = pc.index(self.columns["frame_id"], frame_id).as_py()
+        return None if row < 0 else row
 
     def atoms_of(self, row: int) -> slice:
         """The rows of the per-atom arrays that belong to one frame."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -11,17 +12,31 @@ from xfunc_core.quantities import MISSING, QUANTITIES, count_text
 from xfunc_core.runs.results import RunResults
 
 
-def comparable(results: Iterable[RunResults], dataset: str) -> list[RunResults]:
-    """The runs on a dataset that can be read and belong to no sweep, in the given order."""
-    return [found for found in results if _is_comparable(found, dataset)]
+def comparable(results: Iterable[RunResults], shown: RunResults) -> list[RunResults]:
+    """The runs on the data of the shown one that can be read and belong to no sweep, in the given order.
+
+    The data are the same where the hash of their content is; where a run did not keep it, the dataset's name has to do.
+    """
+    return [found for found in results if _is_comparable(found, shown)]
 
 
-def _is_comparable(found: RunResults, dataset: str) -> bool:
+def _is_comparable(found: RunResults, shown: RunResults) -> bool:
     try:
         config = found.folder.config()
-        return config.get("dataset") == dataset and not config.get("sweep") and bool(found.metrics)
+        return _is_readable(config) and not config.get("sweep") and _same_data(found, shown)
     except RunError:
         return False
+
+
+def _is_readable(config: dict[str, Any]) -> bool:
+    """Whether the settings that the table shows are of their types; they may have been edited."""
+    return isinstance(config.get("method", ""), str) and all(isinstance(config.get(name, 0), int) for name in ("epochs", "seed"))
+
+
+def _same_data(one: RunResults, other: RunResults) -> bool:
+    if one.content_sha256 and other.content_sha256:
+        return one.content_sha256 == other.content_sha256
+    return one.folder.config().get("dataset") == other.folder.config().get("dataset")
 
 
 def comparison_table(results: Iterable[RunResults], part: str = "test") -> pd.DataFrame:
@@ -38,6 +53,7 @@ def _row(found: RunResults, part: str) -> dict[str, object]:
     row: dict[str, object] = {
         "Run": found.folder.title,
         "Method": config.get("method", MISSING),
+        "References": metrics.get("scheme", MISSING),
         "Training frames": count_text(metrics["n_frames"]["train"]),
         "Epochs": count_text(config.get("epochs", 0)),
         "Seed": config.get("seed", MISSING),

@@ -24,6 +24,7 @@ STAGES = {
 """Stages of a run and what they are called on screen."""
 PARTS = {"test": "Test", "validation": "Validation"}
 
+_MEASURES = ("n", "mae", "rmse")
 _ARRAY = {"energy": "energy", "force": "forces", "stress": "stress", "magmom": "magmoms"}
 
 
@@ -42,13 +43,15 @@ class RunResults:
         """
         try:
             found = json.loads(self.folder.metrics.read_bytes())
-            _ = found["n_frames"]["train"], found["n_frames"]["validation"], found["n_frames"]["test"], found["best_epoch"], len(found["left_out"])
-            for part in PARTS:
-                for stage in STAGES:
-                    found["errors"][part][stage].items()
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            _check(found)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(f"Run {self.folder.id} has no readable results ({error.__class__.__name__}): has it finished?") from error
         return found
+
+    @property
+    def content_sha256(self) -> str | None:
+        """Hash of the content of the dataset that the run learnt from; None in runs of earlier versions, which did not keep it."""
+        return self.metrics.get("dataset", {}).get("content_sha256")
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -82,6 +85,11 @@ class RunResults:
         repeats = {"energy": np.ones_like(n_atoms), "force": 3 * n_atoms, "stress": np.full_like(n_atoms, 6), "magmom": n_atoms}
         return np.repeat(rows, repeats[quantity.key])
 
+    def frame_id(self, row: int, part: str = "test") -> str | None:
+        """Id of the frame that was in this row of the dataset when the run learnt from it; None if it was in no such part."""
+        places = np.flatnonzero(self._array(f"{part}/row") == row)
+        return str(self._array(f"{part}/frame_id")[places[0]]) if len(places) else None
+
     def error_table(self, part: str = "test") -> pd.DataFrame:
         """One row per quantity and stage: Quantity, Unit, Model, N (a number), MAE and RMSE (text in that unit)."""
         rows = [
@@ -103,3 +111,17 @@ class RunResults:
         """Zero-shot MAE with the GGA references over MAE after fine-tuning."""
         before, after = self.error("zero_shot", quantity, part), self.error("trained", quantity, part)
         return before["mae"] / after["mae"] if before and after and after["mae"] else None
+
+
+def _check(metrics: dict[str, Any]) -> None:
+    """Raise a TypeError or LookupError unless everything that is shown is there and of its type."""
+    frames, dataset = metrics["n_frames"], metrics.get("dataset", {})
+    counts = (frames["train"], frames["validation"], frames["test"], metrics["best_epoch"], metrics.get("n_elements", 0), metrics.get("n_test_uncovered", 0))
+    errors = [metrics["errors"][part][stage] for part in PARTS for stage in STAGES]
+    numbers = [error[name] for by_quantity in errors for error in by_quantity.values() for name in _MEASURES]
+    if not all(isinstance(count, int) for count in counts) or not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError("a number is none")
+    if not all(isinstance(frame["frame_id"], str) and isinstance(frame["reason"], str) for frame in metrics["left_out"]):
+        raise TypeError("a frame left out is none")
+    if not isinstance(dataset.get("content_sha256", ""), str):
+        raise TypeError("a hash is none")
