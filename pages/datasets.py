@@ -10,16 +10,17 @@ from pages._ui.choose import choose_dataset
 from pages._ui.filters import element_mode, frame_filter
 from pages._ui.frame_card import frame_card
 from pages._ui.periodic_table import periodic_table
-from pages._ui.shell import is_dark, page, sentences, show
+from pages._ui.shell import is_dark, page, plain, sentences, show
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.home import datasets_root, typed_path
+from xfunc_core.data.home import datasets_root, runs_root, typed_path
 from xfunc_core.data.importing import default_name, import_file
-from xfunc_core.data.library import damaged, delete_dataset, is_bundled
+from xfunc_core.data.library import damaged, is_bundled
 from xfunc_core.data.overview import COLUMNS, axis, comparison, distributions_of, page_table
 from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.tables import dataset_table
 from xfunc_core.plots.distributions import distributions
 from xfunc_core.quantities import Functional, count_text
+from xfunc_core.runs.dependence import delete_unneeded
 
 _FUNCTIONALS = {"As the file says": None} | {f.label: f for f in Functional}
 _ROWS = 100
@@ -27,8 +28,8 @@ _SYSTEMS = 20
 
 
 def _bring_in(path: Path, name: str, title: str, functional: Functional | None) -> None:
-    with st.status(f"Importing {path.name} …") as status:
-        _, report = import_file(path, datasets_root(), name=name, title=title, functional=functional, progress=lambda n: status.update(label=f"Importing {path.name}: {count_text(n)} documents …"))
+    with st.status(f"Importing {plain(path.name)} …") as status:
+        _, report = import_file(path, datasets_root(), name=name, title=title, functional=functional, progress=lambda n: status.update(label=f"Importing {plain(path.name)}: {count_text(n)} documents …"))
         status.update(label=f"Imported {name}", state="complete")
     st.session_state["import_report"] = report.sentences()
     st.rerun()
@@ -86,16 +87,16 @@ def _report(dataset: Dataset) -> None:
     report = dataset.report()
     with st.expander(f"Left out {count_text(len(report['dropped']))} documents, masked {count_text(len(report['masked']))} labels"):
         for note in report.get("notes", []):
-            st.caption(note)
+            st.caption(plain(note))
         st.dataframe(report["dropped"] or [{"reason": "Nothing was left out."}])
         st.dataframe(report["masked"] or [{"reason": "Nothing was masked."}])
 
 
 with page("Datasets", "Structures with the labels of one functional, in one format whatever they came from."):
     for line in st.session_state.pop("import_report", []):
-        st.success(line)
+        st.success(plain(line))
     for sentence in damaged(datasets_root()):
-        st.warning(sentence)
+        st.warning(plain(sentence))
     found = loaders.datasets()
     st.dataframe(dataset_table(found), hide_index=True)
     with st.expander("Import data", icon=":material/upload_file:", expanded=not found):
@@ -110,7 +111,7 @@ with page("Datasets", "Structures with the labels of one functional, in one form
         beside = right.selectbox("Compare with", [None, *(d.info.name for d in others)], format_func=lambda name: next((d.info.title for d in others if d.info.name == name), "nothing"), key="compare")
         other = next((d for d in others if d.info.name == beside), None)
         info, query = dataset.info, loaders.query(dataset)
-        st.caption(" · ".join(x for x in (f"{count_text(info.n_frames)} frames of {count_text(info.n_materials)} materials", info.energy_scale, info.licence, info.citation, f"from {info.source}") if x))
+        st.caption(plain(" · ".join(x for x in (f"{count_text(info.n_frames)} frames of {count_text(info.n_materials)} materials", info.energy_scale, info.licence, info.citation, f"from {info.source}") if x)))
         mode = element_mode("frames")
         selected = periodic_table(info.elements, key="dataset_elements", title="Frames that contain the element", counts=info.elements, log=True, number_format=lambda n: count_text(int(n)))
         wanted = frame_filter(selected, mode, "frames")
@@ -122,5 +123,6 @@ with page("Datasets", "Structures with the labels of one functional, in one form
             with st.popover("Delete this dataset", icon=":material/delete:"):
                 st.markdown("Its frames and its import report go; the file it came from stays.")
                 if st.button("Delete for good"):
-                    delete_dataset(datasets_root(), info.name)
+                    with sentences():
+                        delete_unneeded(datasets_root(), runs_root(), info.name)
                     st.rerun()

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from xfunc_core.data.importing import import_file
+from xfunc_core.runs.folder import RunFolder
+
 TYPED = "Path on this machine"
 
 
@@ -260,6 +263,20 @@ def test_own_data_can_be_deleted(home, bring_in, few_documents, tmp_path) -> Non
     assert "mine" not in set(page.table("Name", "Frames")["Name"])
     assert page.widget("dataset").value in before
     assert not page.errors()
+
+
+def test_data_that_a_run_needs_cannot_be_deleted(home, screen, few_documents, tmp_path, held_queue, small) -> None:
+    import_file(lines(tmp_path / "mine.jsonl", few_documents), home / "datasets", name="mine")
+    page = screen("datasets", dataset="mine")
+    with held_queue(home):
+        run = RunFolder.create(home / "runs", small.to_dict() | {"dataset": "mine"}, run_id="waits")
+        page.click("Delete for good")
+        assert page.errors() == ["Run waits needs 'mine': cancel the run, then delete the dataset."]
+        assert "mine" in names(home)
+        run.request_cancel()
+        page.click("Delete for good")
+    assert not page.errors()
+    assert "mine" not in names(home)
 
 
 def test_two_datasets_with_one_title_can_both_be_chosen(home, bring_in, few_documents, tmp_path) -> None:

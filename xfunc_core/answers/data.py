@@ -11,14 +11,14 @@ from xfunc_core.answers.answer import Answer, Say, text_pairs, text_table
 from xfunc_core.data.dataset import DatasetInfo
 from xfunc_core.data.home import runs_root
 from xfunc_core.data.importing import default_name, import_file
-from xfunc_core.data.library import damaged, delete_dataset, is_bundled, list_datasets
+from xfunc_core.data.library import damaged, is_bundled, list_datasets
 from xfunc_core.data.pairs import pair_by_id
 from xfunc_core.elements import Z_OF
-from xfunc_core.errors import ConfigError, DataError, RunError
+from xfunc_core.errors import ConfigError, DataError
 from xfunc_core.explore import COMPONENTS, Exploration, component_table, element_table, explore
 from xfunc_core.quantities import ENERGY, Functional, correlation_text, count_text
 from xfunc_core.references.paired import PairedScheme
-from xfunc_core.runs.folder import list_runs
+from xfunc_core.runs.dependence import delete_unneeded
 
 
 def import_dataset(file: str, format: str, name: str | None, title: str, functional: str | None, replace: bool, say: Say) -> Answer:
@@ -101,13 +101,7 @@ def delete(name: str) -> Answer:
         DataError: it comes with xfunc.
         RunError: a run waits for it or works with it.
     """
-    found = find.dataset(name)
-    if is_bundled(name):
-        raise DataError(f"{name!r} comes with xfunc and would be put back at once, so it cannot be deleted.")
-    for run in list_runs(runs_root()):
-        if run.state().is_active and run.config().get("dataset") == name:
-            raise RunError(f"Run {run.id} needs {name!r}: cancel the run, then delete the dataset.")
-    delete_dataset(found.path.parent, name)
+    delete_unneeded(find.dataset(name).path.parent, runs_root(), name)
     return Answer(f"Deleted dataset {name}.", {"deleted": name})
 
 
