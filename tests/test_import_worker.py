@@ -307,6 +307,15 @@ def test_taken_name_is_said_at_once(root: Path) -> None:
     assert not uploads_of(root, "").exists()
 
 
+def test_name_of_an_import_under_way_is_said_at_once(root: Path) -> None:
+    with exclusive(root / LOCK_NAME):
+        job = submit_import(root, ImportRequest("mine", path=str(REAL)))
+        with pytest.raises(DataError, match="is being imported already"):
+            submit_import(root, ImportRequest("mine", path=str(REAL), replace=True))
+        assert submit_import(root, ImportRequest("mine", path=str(REAL)), import_id=job.id) == job
+        job.request_cancel()
+
+
 @pytest.mark.parametrize("request_", [{}, {"path": "a", "download": "b"}, {"path": "a", "functional": "scan"}, {"name": "No", "path": "a"}])
 def test_request_that_makes_no_sense_is_refused(request_: dict[str, str]) -> None:
     with pytest.raises((ConfigError, DataError)):

@@ -43,6 +43,11 @@ class ImportProgress:
     n_bytes: int | None = None
     total: int | None = None
 
+    @property
+    def bar(self) -> float:
+        """How much of a progress bar to fill, 0 to 1."""
+        return self.fraction if math.isfinite(self.fraction) else 0.0
+
     def words(self) -> str:
         """The same in words: ``Reading · 120,000 frames · 15,000 frames/s · about 40 s left``."""
         if self.stage is None:

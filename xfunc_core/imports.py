@@ -22,7 +22,7 @@ from xfunc_core.quantities import Functional
 from xfunc_core.runs.atomic import DISK_FULL, write_atomic_with
 from xfunc_core.runs.dispatcher import ensure_dispatcher, submit
 from xfunc_core.runs.files import read_object
-from xfunc_core.runs.folder import RunFolder
+from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.lifecycle import new_id
 
 WORKER = "xfunc_core.import_worker"
@@ -101,7 +101,7 @@ def submit_import(imports_root: Path, request: ImportRequest, *, import_id: str 
     """Put an import into the queue; the same id twice gives the import that is already there.
 
     Raises:
-        DataError: the file cannot be opened, or the name is taken.
+        DataError: the file cannot be opened, or the name is taken or about to be.
         RunError: the import cannot be recorded, or the process that starts imports cannot be started.
     """
     if import_id is None or not (imports_root / import_id).exists():
@@ -210,6 +210,9 @@ def _check(imports_root: Path, request: ImportRequest) -> None:
 def _check_free(imports_root: Path, request: ImportRequest) -> None:
     if not request.replace and (datasets_of(imports_root) / request.name).exists():
         raise DataError(f"There is already a dataset named {request.name!r}: choose another name, or delete it first.")
+    for job in list_runs(imports_root):
+        if job.state().is_active and (read_object(job.config_file) or {}).get("name") == request.name:
+            raise DataError(f"A dataset named {request.name!r} is being imported already: choose another name, or cancel that import.")
 
 
 def _keep(upload: BinaryIO, path: Path) -> None:
