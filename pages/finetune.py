@@ -6,12 +6,11 @@ from pages._ui import loaders
 from pages._ui.choose import choose_dataset
 from pages._ui.shell import empty, page, warn
 from xfunc_core.data.home import runs_root
-from xfunc_core.launch import preview as preview_run
+from xfunc_core.errors import XfuncError
 from xfunc_core.quantities import Functional, Method, count_text, duration_text
 from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.devices import available_devices
 from xfunc_core.runs.dispatcher import submit
-from xfunc_core.runs.folder import list_runs
 from xfunc_core.runs.lifecycle import new_id
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -23,8 +22,8 @@ def _controls() -> FinetuneSettings:
     found = loaders.datasets(Functional.R2SCAN) + loaders.datasets(Functional.PBE)
     dataset = choose_dataset("Learn from", found, "dataset", "xfunc-dft-r2scan", help="Fine-tuning aims at this dataset's functional.")
     method = st.radio("Method", list(Method), index=3, format_func=lambda m: m.label, captions=[m.sentence for m in Method], key="method")
-    scheme = st.selectbox("References of M4", _SCHEMES, index=_SCHEMES.index(Scheme(_DEFAULT.references)), format_func=lambda s: s.label, disabled=method is not Method.M4, key="references")
-    st.caption(scheme.sentence if method is Method.M4 else "M1 fits its references by least squares on the energies; M2 and M3 start from the GGA values.")
+    scheme = st.selectbox("References of M1 and M4", _SCHEMES, index=_SCHEMES.index(Scheme(_DEFAULT.references)), format_func=lambda s: s.label, disabled=not method.fits_references, key="references")
+    st.caption(scheme.sentence if method.fits_references else "M2 and M3 start from the GGA values.")
     left, right = st.columns(2)
     epochs = left.number_input("Epochs", 1, 10_000, _DEFAULT.epochs, key="epochs")
     learning_rate = right.number_input("Learning rate", 1e-6, 1.0, _DEFAULT.learning_rate, format="%.1e", key="learning_rate")
@@ -60,7 +59,11 @@ def _controls() -> FinetuneSettings:
 def _launch(settings: FinetuneSettings) -> None:
     # A second click on the way finds the id of the first, so that it cannot start a second run.
     run_id = st.session_state.setdefault("next_run_id", new_id(settings.to_dict()))
-    submit(runs_root(), settings.to_dict(), run_id=run_id)
+    try:
+        submit(runs_root(), settings.to_dict(), run_id=run_id)
+    except XfuncError:
+        del st.session_state["next_run_id"]  # other settings must not find the run that failed
+        raise
     del st.session_state["next_run_id"]
     st.session_state["run"] = run_id
     st.switch_page("pages/runs.py")
@@ -75,7 +78,7 @@ with page("Fine-tune", "Move CHGNet, pretrained on GGA/GGA+U, to another functio
         settings = _controls()
     with preview, st.container(border=True):
         dataset = next(d for d in loaders.datasets() if d.info.name == settings.dataset)
-        planned = preview_run(settings, dataset, list_runs(runs_root()))
+        planned = loaders.preview(settings, dataset)
         plan, expected = planned.plan, planned.estimate
         st.markdown("#### What will happen")
         st.markdown(
@@ -88,4 +91,4 @@ with page("Fine-tune", "Move CHGNet, pretrained on GGA/GGA+U, to another functio
         if st.button("Launch", type="primary", icon=":material/rocket_launch:", width="stretch"):
             _launch(settings)
         with st.expander("Resolved settings"):
-            st.json(settings.to_dict())
+            st.json(settings.to_dict() | {"references": settings.scheme.value})

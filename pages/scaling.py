@@ -8,15 +8,14 @@ from pages._ui.shell import empty, is_dark, page, sentences, show, warn
 from xfunc_core.analysis import paper
 from xfunc_core.analysis.laws import law_table, scaling_laws
 from xfunc_core.data.home import runs_root, sweeps_root
-from xfunc_core.launch import launch_sweep, preview_sweep
+from xfunc_core.errors import XfuncError
+from xfunc_core.launch import launch_sweep
 from xfunc_core.plots.scaling import scaling_figure
 from xfunc_core.quantities import ENERGY, FORCE, QUANTITIES, Functional, Method, count_text, duration_text
 from xfunc_core.runs.devices import available_devices
-from xfunc_core.runs.folder import list_runs
 from xfunc_core.runs.lifecycle import new_id
 from xfunc_core.runs.sweep_overview import sweep_progress, sweep_run_table
 from xfunc_core.runs.sweeps import SweepRecord, list_sweeps, sweep_table
-from xfunc_core.training.plan import make_plan
 from xfunc_core.training.settings import FinetuneSettings
 from xfunc_core.training.sweep import BUDGETS, SweepSettings, default_sizes, parse_sizes
 
@@ -33,7 +32,7 @@ def _new_sweep() -> None:
         dataset = choose_dataset("Learn from", found, "sweep_dataset", "xfunc-dft-r2scan")
     base = FinetuneSettings(dataset=dataset.info.name)
     methods = right.multiselect("Methods", list(Method), [Method.M1, Method.M4], format_func=lambda m: m.label, key="sweep_methods")
-    sizes = left.text_input("Training frames", ", ".join(map(str, default_sizes(make_plan(base, dataset).n_pool))), key=f"sizes_{dataset.info.name}", help="Separated by commas. Each subset holds the smaller ones; materials come whole, so the number used may differ a little.")
+    sizes = left.text_input("Training frames", ", ".join(map(str, default_sizes(loaders.preview(base, dataset).plan.n_pool))), key=f"sizes_{dataset.info.name}", help="Separated by commas. Each subset holds the smaller ones; materials come whole, so the number used may differ a little.")
     n_seeds = right.number_input("Seeds", 1, 20, 2, key="sweep_seeds", help="Repetitions of each size, with other subsets, weights and order of frames.")
     epochs = left.number_input("Epochs of the largest size", 1, 10_000, _DEFAULT.epochs, key="sweep_epochs")
     budget = right.selectbox("Training is kept comparable so that", list(BUDGETS), format_func=BUDGETS.get, key="sweep_budget")
@@ -43,13 +42,17 @@ def _new_sweep() -> None:
     )
     # A second click on the way finds the id of the first, so that it cannot start a second sweep.
     sweep_id = st.session_state.setdefault("next_sweep_id", new_id({"method": "sweep"}))
-    planned = preview_sweep(settings, dataset, sweep_id, list_runs(runs_root()))
+    planned = loaders.sweep_preview(settings, dataset, sweep_id)
     st.markdown(f"**{count_text(len(planned.runs))}** runs on the same validation and test materials, about **{duration_text(planned.estimate.seconds)}** in all{'' if planned.estimate.measured_here else ' (a first guess: this machine has not finished a run yet)'}.")
     warn(planned.warnings())
     if st.button("Launch the sweep", type="primary", icon=":material/rocket_launch:"):
-        launch_sweep(planned, sweeps_root(), runs_root())
+        try:
+            launch_sweep(planned, sweeps_root(), runs_root())
+        except XfuncError:
+            del st.session_state["next_sweep_id"]  # other settings must not find the runs of the sweep that failed
+            raise
         del st.session_state["next_sweep_id"]
-        st.session_state["sweep"] = sweep_id
+        st.session_state["launched_sweep"] = sweep_id
         st.rerun()
 
 
@@ -67,7 +70,7 @@ def _watch(record: SweepRecord) -> None:
         show(scaling_figure(laws.table, laws.bands, quantity, overlay, is_dark()), "scaling")
         if laws.by_method:
             st.dataframe(law_table(laws, quantity), hide_index=True)
-        warn([*laws.sentences(quantity), *laws.caveats, f"In this sweep {BUDGETS.get(record.budget, record.budget)}. Errors are test MAEs; references are fitted on each subset alone."])
+        warn([*laws.sentences(quantity), *laws.caveats, f"In this sweep {BUDGETS.get(record.budget, record.budget)}. Errors are test MAEs; references are fitted on each subset alone, for M1 and M4 by the same scheme. The subsets take materials with new elements first, so those of several seeds overlap and the scatter understates that of random samples."])
         with st.expander(f"The {count_text(len(runs))} runs behind it"):
             st.dataframe(sweep_run_table(runs), hide_index=True)
             st.download_button("Download (CSV)", runs.assign(state=[s.value for s in runs["state"]]).to_csv(index=False), f"{record.id}.csv", "text/csv", icon=":material/download:")
@@ -80,6 +83,8 @@ def _watch(record: SweepRecord) -> None:
 
 with page("Scaling", "How many frames of the better functional do you need? Error against training frames, from scratch and by transfer."):
     sweeps = list_sweeps(sweeps_root())
+    if "launched_sweep" in st.session_state:  # the box that chooses a sweep takes a choice only before it is drawn
+        st.session_state["sweep"] = st.session_state.pop("launched_sweep")
     if sweeps:
         by_id = {record.id: record for record in sweeps}
         record = by_id[choose_run("Sweep", list(by_id), [f"{r.title} · {r.id}" for r in sweeps], "sweep")]

@@ -12,10 +12,15 @@ from xfunc_core.data.library import PAIRED, list_datasets, open_dataset
 from xfunc_core.data.pairs import Pairs, pair_by_id
 from xfunc_core.data.query import FrameQuery
 from xfunc_core.explore import Exploration, explore
+from xfunc_core.launch import Preview, SweepPreview, preview_sweep
+from xfunc_core.launch import preview as preview_run
 from xfunc_core.quantities import Functional
 from xfunc_core.references.paired import PairedScheme
+from xfunc_core.runs.estimate import evidence
 from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.results import RunResults
+from xfunc_core.training.settings import FinetuneSettings
+from xfunc_core.training.sweep import SweepSettings
 
 
 def datasets(functional: Functional | None = None) -> list[Dataset]:
@@ -60,6 +65,26 @@ def run(run_id: str) -> RunFolder:
 def results(folder: RunFolder) -> RunResults:
     """The results of a finished run; read again only when they change."""
     return _results(str(folder.path), folder.predictions.stat().st_mtime_ns if folder.predictions.exists() else 0)
+
+
+def preview(settings: FinetuneSettings, dataset: Dataset) -> Preview:
+    """What a run will do; planned again only when the settings, the data or the runs behind the estimate change."""
+    return _preview(settings, dataset.info.content_sha256, evidence(runs_root()), dataset)
+
+
+def sweep_preview(sweep: SweepSettings, dataset: Dataset, sweep_id: str) -> SweepPreview:
+    """What a sweep will do; planned again as `preview`."""
+    return _sweep_preview(sweep, dataset.info.content_sha256, sweep_id, evidence(runs_root()), dataset)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Planning …")
+def _preview(settings: FinetuneSettings, content: str, known: str, _dataset: Dataset) -> Preview:
+    return preview_run(settings, _dataset, list_runs(runs_root()))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Planning …")
+def _sweep_preview(sweep: SweepSettings, content: str, sweep_id: str, known: str, _dataset: Dataset) -> SweepPreview:
+    return preview_sweep(sweep, _dataset, sweep_id, list_runs(runs_root()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the dataset …")

@@ -192,7 +192,7 @@ def test_sweep_whose_runs_are_gone(trained, screen, sweep_id) -> None:
     assert "No finished run has a test error yet." in json.dumps(page.figure("scaling"))
 
 
-@pytest.mark.parametrize("record", ["garbage", "[]", "{}"])
+@pytest.mark.parametrize("record", ["garbage", "[]", "{}", '{"id": "a", "title": "a", "budget": [], "run_ids": []}', '{"id": ["x"], "title": "a", "budget": "steps", "run_ids": []}'])
 def test_unreadable_record_is_passed_over(trained, screen, sweep_id, record) -> None:
     (trained / "sweeps" / "other.json").write_text(record)
     assert [sweep_id in option for option in screen("scaling").widget("sweep").options] == [True]
@@ -292,3 +292,32 @@ def test_equal_steps_give_small_subsets_more_epochs(home, screen, held_queue) ->
     small, an_epoch = steps[8]
     assert most <= small < most + an_epoch
     assert {s.epochs for s in settings if s.train_size == 40} == {2}
+
+
+def test_sweep_that_cannot_be_recorded_is_one_sentence_and_starts_nothing(home, screen) -> None:
+    page = screen("scaling").choose("sizes_xfunc-dft-r2scan", "8, 16")
+    (home / "sweeps").write_text("")
+    [sentence] = page.click("Launch the sweep").errors()
+    assert "sweeps cannot be written" in sentence and sentence.endswith("check its permissions or set XFUNC_HOME.")
+    assert list_runs(home / "runs") == []
+
+
+def test_a_sweep_that_failed_to_start_is_not_found_by_the_next(home, screen, held_queue) -> None:
+    page = screen("scaling").choose("sweep_seeds", 1).choose("sizes_xfunc-dft-r2scan", "8, 16")
+    blocked(home)
+    assert len(page.click("Launch the sweep").errors()) == 1
+    first = {run.id for run in list_runs(home / "runs")}
+    with held_queue(home):
+        (home / "runs" / "dispatcher.log").rmdir()
+        page.choose("sizes_xfunc-dft-r2scan", "8, 12").click("Launch the sweep")
+        second = [run for run in list_runs(home / "runs") if run.id not in first]
+        assert {run.config()["sweep"] for run in second} == {page.widget("sweep").value}  # the one just launched is shown
+        sizes = sorted(run.config()["train_size"] for run in second)
+        for run in list_runs(home / "runs"):
+            run.request_cancel()
+    assert sizes == [8, 8, 12, 12]
+
+
+def blocked(home: Path) -> None:
+    """Make it impossible to start the process that starts runs: its log is a folder."""
+    (home / "runs" / "dispatcher.log").mkdir(parents=True)

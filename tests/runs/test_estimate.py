@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xfunc_core.runs.estimate import SECONDS_PER_ATOM, STARTUP_SECONDS, estimate
+from xfunc_core.runs.estimate import SECONDS_PER_ATOM, STARTUP_SECONDS, estimate, evidence
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.state import RunState
 
@@ -60,3 +60,14 @@ def test_damaged_timings_are_passed_over(timed, content: str) -> None:
     run = timed(1.0)
     run.metrics.write_text(content)
     assert not estimate(1, 1, "cpu", [run]).measured_here
+
+
+def test_evidence_changes_with_the_runs_that_ended_and_with_nothing_else(root: Path) -> None:
+    seen = [evidence(root), evidence(root / "none")]
+    run = RunFolder.create(root, {}, run_id="r")
+    run.append_progress({"kind": "step"})
+    assert {*seen, evidence(root)} == {seen[0]}
+    run.finish(RunState.FINISHED)
+    assert evidence(root) != seen[0]
+    run.delete()
+    assert evidence(root) == seen[0]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
+from pathlib import Path
 
-from xfunc_core.runs.folder import RunFolder
+from xfunc_core.runs.files import modified
+from xfunc_core.runs.folder import RunFolder, unsorted_runs
 from xfunc_core.runs.state import RunState
 
 SECONDS_PER_ATOM = {"cpu": 0.0075, "cuda": 0.0015}
@@ -39,6 +42,12 @@ def estimate(atoms_per_epoch: int, epochs: int, device: str, finished: Iterable[
     costs = list(islice((cost for cost in known if cost), _REMEMBERED))
     per_atom = sorted(costs)[len(costs) // 2] if costs else SECONDS_PER_ATOM[device]
     return Estimate(STARTUP_SECONDS + per_atom * atoms_per_epoch * epochs, bool(costs))
+
+
+def evidence(runs_root: Path) -> str:
+    """A text that changes when the runs do on which estimates rest: which have ended, and when that was recorded."""
+    ended = sorted((run.id, str(when)) for run in unsorted_runs(runs_root) if (when := modified(run.outcome_file)))
+    return sha256(json.dumps(ended).encode()).hexdigest()
 
 
 def _cost(run: RunFolder, device: str) -> float | None:
