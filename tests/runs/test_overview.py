@@ -60,6 +60,19 @@ def test_damaged_settings_leave_the_progress(run: RunFolder) -> None:
     assert (progress_of(run).epoch, progress_of(run).epochs) == (4, 0)
 
 
+@pytest.mark.parametrize("edited", ["many", [20], None])
+def test_epochs_edited_into_something_else_are_not_known(run: RunFolder, edited: object) -> None:
+    run.write_json(run.config_file, {"method": "M4", "dataset": "few", "epochs": edited})
+    assert progress_of(run).epochs == 0
+    assert run_table([run])["Epochs"].tolist() == ["0 / –"]
+
+
+def test_records_with_an_error_that_is_no_number_are_left_out(run: RunFolder) -> None:
+    for record in (epoch(1, 0.5), epoch(2, "small"), epoch(3, 0.4) | {"train": []}, epoch(4, 0.3) | {"validation": None}):
+        run.append_progress(record)
+    assert progress_of(run).records == [epoch(1, 0.5)]
+
+
 def test_table_says_each_run_in_a_line(run: RunFolder, root: Path) -> None:
     for record in (epoch(1, 0.5), epoch(2, 0.0423), epoch(3, math.nan), epoch(4, 0.1)):
         run.append_progress(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_finished_run_without_readable_results_is_broken(submitted: Path, root: 
     assert table["method"].iat[0] == "M1"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"method": "M1", "seed": "one", "train_size": 8}', '{"method": "M1", "seed": 0, "train_size": [8]}'])
 def test_run_with_damaged_settings_is_broken_and_the_others_are_shown(submitted: Path, root: Path, content: str) -> None:
     RunFolder(root / IDS[1]).config_file.write_text(content)
     table = sweep_table(RECORD, root)
@@ -101,7 +102,11 @@ def test_table_of_no_run_has_its_columns(root: Path) -> None:
 def test_list_is_newest_first_and_passes_over_damage(submitted: Path) -> None:
     record_sweep(submitted, SweepRecord("s2", "x", "epochs", ()))
     os.utime(submitted / "s1.json", (1, 1))
-    for name, content in (("a", ""), ("b", "[]"), ("c", '{"id": "c"}'), ("d", "\udcff"), ("e", '{"id": "e", "title": "", "budget": "", "run_ids": 3}')):
+    odd = [("a", ""), ("b", "[]"), ("c", '{"id": "c"}'), ("d", "\udcff"), ("e", '{"id": "e", "title": "", "budget": "", "run_ids": 3}')]
+    whole = {"id": "f", "title": "", "budget": "", "run_ids": []}
+    changes = ({"budget": []}, {"id": ["x"]}, {"title": None}, {"run_ids": [3]}, {"run_ids": {"a": "b"}})
+    odd += [(f"f{i}", json.dumps(whole | change)) for i, change in enumerate(changes)]
+    for name, content in odd:
         (submitted / f"{name}.json").write_bytes(content.encode(errors="surrogateescape"))
     assert [record.id for record in list_sweeps(submitted)] == ["s2", "s1"]
     assert list_sweeps(submitted / "missing") == []
@@ -110,3 +115,18 @@ def test_list_is_newest_first_and_passes_over_damage(submitted: Path) -> None:
 def test_unknown_sweep_is_said(submitted: Path) -> None:
     with pytest.raises(RunError, match="There is no sweep 's9'"):
         open_sweep(submitted, "s9")
+
+
+def test_record_that_cannot_be_written_is_said_and_no_run_is_made(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "sweeps").write_text("")
+    with pytest.raises(RunError, match="sweeps cannot be written .*: check its permissions or set XFUNC_HOME"):
+        submit_sweep(tmp_path / "sweeps", root, "s1", "x", "steps", {"s1-a": {}})
+    assert list_runs(root) == []
+
+
+def test_record_on_a_full_disk_is_said(small_disk: Path) -> None:
+    (small_disk / "rest").write_bytes(bytes(250 * 1024))
+    record = SweepRecord("s1", "x", "steps", tuple(f"run-{i}" for i in range(9999)))
+    with pytest.raises(RunError, match="There is no free disk space in .*sweeps"):
+        record_sweep(small_disk / "sweeps", record)
+    assert list_sweeps(small_disk / "sweeps") == []

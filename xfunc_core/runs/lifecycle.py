@@ -42,7 +42,7 @@ def create(runs_root: Path, config: dict[str, Any], run_id: str | None) -> Path:
     final = runs_root / run_id
     content = json.dumps(config, indent=1, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
     if not final.exists():
-        with _said(runs_root):
+        with refusals_said(runs_root):
             _prepare_and_rename(runs_root, final, content)
     return final
 
@@ -59,7 +59,7 @@ def rename(run: RunFolder, title: str) -> None:
     Raises:
         RunError: the folder cannot be written.
     """
-    with _said(run.path):
+    with refusals_said(run.path):
         write_atomic(run.title_file, " ".join(title.split()).encode(errors="replace"))
 
 
@@ -70,7 +70,7 @@ def request_cancel(run: RunFolder) -> None:
         RunError: the folder cannot be written.
     """
     if run.state().is_active:
-        with _said(run.path):
+        with refusals_said(run.path):
             run.cancel_file.touch()
 
 
@@ -137,8 +137,12 @@ def _move(prepared: Path, final: Path) -> None:
 
 
 @contextmanager
-def _said(folder: Path) -> Iterator[None]:
-    """Say in a sentence what the system refuses."""
+def refusals_said(folder: Path) -> Iterator[None]:
+    """What the system refuses while something is written into a folder becomes a sentence.
+
+    Raises:
+        RunError: instead of an OSError.
+    """
     try:
         yield
     except OSError as error:
@@ -152,7 +156,7 @@ def _alone(run: RunFolder) -> Iterator[None]:
     """Hold the run's lock, so that no worker and no second click acts on it meanwhile."""
     if not run.path.is_dir():
         raise RunError(f"There is no run {run.id} in {run.path.parent}.")
-    with _said(run.path), exclusive(run.lock_file, _PATIENCE) as held:
+    with refusals_said(run.path), exclusive(run.lock_file, _PATIENCE) as held:
         if not held:
             raise RunError(f"Run {run.id} is still held by a process: cancel it and try again in a few seconds.")
         yield

@@ -44,14 +44,19 @@ def progress_of(run: RunFolder) -> Progress:
     running = last["seconds"] if last["kind"] == "step" else 0.0
     seconds = sum(r["seconds"] for r in epochs) + running
     left = seconds * (1 - fraction) / fraction if fraction else float("nan")
-    return Progress(epochs, epochs[-1]["epoch"] if epochs else 0, _config(run).get("epochs", 0), fraction, seconds, left)
+    asked = _config(run).get("epochs", 0)
+    return Progress(epochs, epochs[-1]["epoch"] if epochs else 0, asked if isinstance(asked, int) else 0, fraction, seconds, left)
 
 
 def _is_whole(record: dict[str, Any]) -> bool:
     """Whether a line of the progress file holds what the worker writes."""
-    numbers = ("epoch", "step", "total_steps", "seconds")
-    known = record.get("kind") == "step" or (record.get("kind") == "epoch" and isinstance(record.get("validation"), dict))
-    return known and all(isinstance(record.get(name), int | float) for name in numbers)
+    if record.get("kind") not in ("step", "epoch"):
+        return False
+    errors = [record.get("train", {}), record.get("validation")] if record["kind"] == "epoch" else []
+    if not all(isinstance(by_quantity, dict) for by_quantity in errors):
+        return False
+    numbers = [record.get(name) for name in ("epoch", "step", "total_steps", "seconds")] + [error for by_quantity in errors for error in by_quantity.values()]
+    return all(isinstance(number, int | float) for number in numbers)
 
 
 def run_table(runs: Sequence[RunFolder]) -> pd.DataFrame:

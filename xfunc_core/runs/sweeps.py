@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ import pandas as pd
 from xfunc_core.errors import RunError
 from xfunc_core.quantities import QUANTITIES, Method
 from xfunc_core.runs.dispatcher import ensure_dispatcher
+from xfunc_core.runs.files import modified, read_object
 from xfunc_core.runs.folder import RunFolder, list_runs, write_atomic
+from xfunc_core.runs.lifecycle import refusals_said
 from xfunc_core.runs.results import RunResults
 from xfunc_core.runs.state import RunState
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,14 @@ class SweepRecord:
 
 
 def record_sweep(sweeps_root: Path, record: SweepRecord) -> None:
-    """Write the record of a sweep; call it before its runs are submitted."""
-    sweeps_root.mkdir(parents=True, exist_ok=True)
-    write_atomic(sweeps_root / f"{record.id}.json", json.dumps(record.__dict__, indent=1).encode())
+    """Write the record of a sweep; call it before its runs are submitted.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    with refusals_said(sweeps_root):
+        sweeps_root.mkdir(parents=True, exist_ok=True)
+        write_atomic(sweeps_root / f"{record.id}.json", json.dumps(record.__dict__, indent=1).encode())
 
 
 def submit_sweep(sweeps_root: Path, runs_root: Path, sweep_id: str, title: str, budget: str, configs: Mapping[str, dict[str, Any]]) -> list[RunFolder]:
@@ -45,14 +55,8 @@ def submit_sweep(sweeps_root: Path, runs_root: Path, sweep_id: str, title: str, 
 
 def list_sweeps(sweeps_root: Path) -> list[SweepRecord]:
     """All readable sweep records, newest first."""
-    found = []
-    for path in sorted(sweeps_root.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
-        try:
-            data = json.loads(path.read_bytes())
-            found.append(SweepRecord(data["id"], data["title"], data["budget"], tuple(data["run_ids"])))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return found
+    paths = sorted(sweeps_root.glob("*.json"), key=lambda path: modified(path) or _LONG_AGO, reverse=True)
+    return [record for path in paths if (record := _read(path)) is not None]
 
 
 def open_sweep(sweeps_root: Path, sweep_id: str) -> SweepRecord:
@@ -71,8 +75,17 @@ def sweep_table(record: SweepRecord, runs_root: Path) -> pd.DataFrame:
     """One row a run: run_id, state, method, seed, size (training frames used), n_elements, n_test, n_test_uncovered,
     and the test MAE of each quantity in its unit (NaN until finished)."""
     rows = [_row(folder) for folder in _folders(record, runs_root)]
-    columns = ["run_id", "state", "method", "seed", "size", "n_elements", "n_test", "n_test_uncovered", *(q.key for q in QUANTITIES)]
+    columns = ["run_id", "state", "method", "seed", "size", "nominal_size", "n_elements", "n_test", "n_test_uncovered", *(q.key for q in QUANTITIES), *(f"{q.key}_start" for q in QUANTITIES)]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _read(path: Path) -> SweepRecord | None:
+    """A sweep's record, None if the file holds anything else."""
+    data = read_object(path) or {}
+    texts, run_ids = [data.get(name) for name in ("id", "title", "budget")], data.get("run_ids")
+    if not all(isinstance(text, str) for text in texts) or not isinstance(run_ids, list) or not all(isinstance(i, str) for i in run_ids):
+        return None
+    return SweepRecord(*texts, tuple(run_ids))
 
 
 def _folders(record: SweepRecord, runs_root: Path) -> Iterable[RunFolder]:
@@ -85,12 +98,15 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     row: dict[str, Any] = {"run_id": folder.id, "state": state}
     try:
         config = folder.config()
-        row |= {"method": Method(config["method"]).value, "seed": config["seed"], "size": config["train_size"]}
+        if not all(isinstance(config[name], int) for name in ("seed", "train_size")):
+            raise TypeError("a number is none")
+        row |= {"method": Method(config["method"]).value, "seed": config["seed"], "size": config["train_size"], "nominal_size": config["train_size"]}
         if state is RunState.FINISHED:
             found = RunResults(folder)
             frames = found.metrics["n_frames"]
             row |= {"size": frames["train"], "n_elements": found.metrics["n_elements"], "n_test": frames["test"], "n_test_uncovered": found.metrics["n_test_uncovered"]}
             row |= {q.key: (found.error("trained", q) or {}).get("mae", math.nan) for q in QUANTITIES}
+            row |= {f"{q.key}_start": (found.error("start", q) or {}).get("mae", math.nan) for q in QUANTITIES}
     except (RunError, LookupError, TypeError, ValueError):
         row["state"] = RunState.BROKEN
     return row
