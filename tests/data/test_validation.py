@@ -88,6 +88,13 @@ def test_report_reads_well_and_goes_to_a_file(write: Write) -> None:
     assert [f["sentence"] for f in content["findings"]] == [f.sentence for f in report.findings]
 
 
+def test_structures_without_any_label_are_looked_at_too(write: Write) -> None:
+    bare = [frame(f"f{i}", energy=math.nan, forces=None, stress=None, magmoms=None, correction=math.nan, hubbard_u=None) for i in range(FEW)]
+    report = validate(write(bare))
+    assert [f.sentence for f in report.findings if f.kind is FindingKind.MISSING_LABEL] == [f"No frame has {label}." for label in ("energies", "forces", "stresses", "magnetic moments")]
+    assert {f.kind for f in report.warnings} == {FindingKind.MISSING_LABEL}
+
+
 def test_progress_rises_to_one(write: Write) -> None:
     told: list[tuple[float, str]] = []
     validate(write(many(3)), lambda share, text: told.append((share, text)))
@@ -207,7 +214,7 @@ def materials(shared: Path) -> list[tuple[tuple[str, ...], float]]:
     return list(zip(symbols, pairs["e_r2scan_per_atom"], strict=True))
 
 
-@pytest.mark.parametrize(("power", "said"), [(1, ""), (0, "look as if they were per atom already"), (2, "look as if they were multiplied by the number of atoms twice")])
+@pytest.mark.parametrize(("power", "said"), [(1, ""), (0, "look as if they were per atom: over"), (2, "look as if they were multiplied by the number of atoms twice")])
 def test_energies_that_are_no_totals_are_told(write: Write, materials: list[tuple[tuple[str, ...], float]], power: int, said: str) -> None:
     dataset = write([frame(f"f{i}", symbols, a=30.0, energy=e * len(symbols) ** power) for i, (symbols, e) in enumerate(materials)])
     found = list(check_energy_scale(dataset))

@@ -8,43 +8,35 @@ import numpy as np
 
 from xfunc_core.data.checks.finding import Finding, FindingKind, Severity, about, frames_text
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.elemental_fit import above_elemental_fit
-from xfunc_core.quantities import ENERGY, Functional
+from xfunc_core.data.per_atom import Verdict, judge
+from xfunc_core.elements import SYMBOLS
+from xfunc_core.quantities import ENERGY, Functional, count_text
 
 LEAST_CORRECTION = 1e-6
 """eV; less is the rounding of a difference of two energies."""
-CLEARER = 3.0
-"""How much better the fit of another reading of the energies must be, in robust relative deviation, to be told."""
-READ_AS = "totals"
-"""What the stored energies are meant to be."""
 MOST_FRAMES = 10_000
-"""Frames that readings of the energies are compared on; more tell no more."""
-FEWEST_FRAMES = 30
-"""Frames below which readings of the energies are not compared."""
+"""Frames whose energies are told to be totals or not; more tell no more."""
 
 
 def check_energy_scale(dataset: Dataset) -> Iterator[Finding]:
-    """Whether the energies look like totals: divided by the number of atoms they must fit a sum over elements better than otherwise.
+    """Whether the energies look like totals, by the criterion of `xfunc_core.data.per_atom`.
 
     Energies per atom that were taken for totals, or totals that were multiplied by the atoms once more, show here;
     no frame is special then, so none is named. Of a large set an even selection of `MOST_FRAMES` is looked at.
     """
-    known = np.flatnonzero(np.isfinite(dataset.columns["energy"].to_numpy()))
-    rows = known[:: -(-len(known) // MOST_FRAMES)] if len(known) else known
-    n_atoms = dataset.columns["n_atoms"].to_numpy().astype(np.int64)[rows]
-    if len(rows) < max(FEWEST_FRAMES, 2 * len(dataset.info.elements)) or len(np.unique(n_atoms)) < 3:
+    energy = dataset.columns["energy"].to_numpy()
+    known = np.flatnonzero(np.isfinite(energy))
+    rows = known[:: max(1, -(-len(known) // MOST_FRAMES))]
+    counts, first = np.unique(_atoms_by_element(dataset, rows), axis=0, return_index=True)
+    energy = energy[rows[first]]
+    n_compositions = count_text(len(first))
+    if judge(counts, energy) is Verdict.PER_ATOM:
+        sentence = f"Energies look as if they were per atom: over {n_compositions} compositions they do not grow with the number of atoms. Check the source before any training."
+    elif judge(counts, energy / counts.sum(axis=1)) is Verdict.TOTAL:
+        sentence = f"Energies look as if they were multiplied by the number of atoms twice: over {n_compositions} compositions they are totals once divided by it. Check the source before any training."
+    else:
         return
-    numbers = np.asarray(dataset.atom_array("numbers"))[dataset.atoms_of_all(rows)]
-    energy = dataset.columns["energy"].to_numpy()[rows]
-    per_atom = {READ_AS: energy / n_atoms, "per atom already": energy, "multiplied by the number of atoms twice": energy / n_atoms.astype(float) ** 2}
-    misfit = {reading: _misfit(e, above_elemental_fit(numbers, n_atoms, e * n_atoms)) for reading, e in per_atom.items()}
-    best = min(misfit, key=misfit.__getitem__)
-    if misfit[best] * CLEARER < misfit[READ_AS]:
-        sentence = (
-            f"Energies look as if they were {best}: read so, a sum over elements leaves {100 * misfit[best]:.2g} % of their spread, "
-            f"read as {READ_AS} {100 * misfit[READ_AS]:.2g} %. Check the source before any training."
-        )
-        yield Finding(FindingKind.ENERGY_SCALE, Severity.WARNING, sentence)
+    yield Finding(FindingKind.ENERGY_SCALE, Severity.WARNING, sentence)
 
 
 def check_corrections(dataset: Dataset) -> Iterator[Finding]:
@@ -86,7 +78,9 @@ def check_hubbard_u(dataset: Dataset) -> Iterator[Finding]:
         yield about(dataset, np.flatnonzero(bare), FindingKind.MIXED_ENERGIES, Severity.WARNING, sentence)
 
 
-def _misfit(energy: np.ndarray, residual: np.ndarray) -> float:
-    """Median absolute deviation of the residual as a share of that of the energies; infinite where these do not vary."""
-    spread, left = (float(np.median(np.abs(x - np.median(x)))) for x in (energy[np.isfinite(energy)], residual[np.isfinite(residual)]))
-    return left / spread if spread > 0 else np.inf
+def _atoms_by_element(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """How many atoms of each element the frames hold, shape (n, elements)."""
+    numbers = np.asarray(dataset.atom_array("numbers"))[dataset.atoms_of_all(rows)]
+    owner = np.repeat(np.arange(len(rows)), dataset.columns["n_atoms"].to_numpy()[rows])
+    n_columns = len(SYMBOLS) + 1
+    return np.bincount(owner * n_columns + numbers, minlength=len(rows) * n_columns).reshape(-1, n_columns).astype(float)
