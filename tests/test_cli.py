@@ -17,6 +17,11 @@ import numpy as np
 import pytest
 
 from xfunc_core import cli, commands
+from xfunc_core.answers import sweeps
+from xfunc_core.runs.folder import RunFolder
+from xfunc_core.runs.locking import exclusive
+from xfunc_core.runs.state import RunState
+from xfunc_core.training.settings import FinetuneSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "xfunc_core" / "data" / "bundled"
@@ -330,7 +335,7 @@ def test_evaluate_shows_three_stages_with_n_mae_and_rmse_in_the_units_of_errors(
     code, out, err = call("evaluate", finished["run"])
     energy = finished["errors"]["test"]["trained"]["energy"]
     assert (code, err) == (0, "")
-    for stage in ("Zero-shot, GGA references", "Zero-shot, this run's references", "Fine-tuned"):
+    for stage in ("Zero-shot, GGA references", "Before training, this run's references", "Fine-tuned"):
         assert stage in out
     row = next(line for line in out.splitlines() if line.startswith("Energy") and "Fine-tuned" in line).split()
     assert row[1] == "meV/atom"
@@ -341,6 +346,20 @@ def test_evaluate_a_run_on_a_dataset_says_what_it_was_trained_on(finished: dict[
     code, out, _ = call("evaluate", finished["run"], R2SCAN)
     assert code == 0
     assert f"{finished['frames']['train']} of these frames were trained on" in out
+
+
+def test_evaluate_a_run_says_which_elements_have_no_fitted_reference(finished: dict[str, Any], call: Call) -> None:
+    fitted = set(json.loads((Path(finished["path"]) / "references.json").read_text())["n_frames"])
+    held = [{site["species"][0]["element"] for site in d["structure"]["sites"]} for d in documents("xfunc-dft-r2SCAN.jsonl.gz").values()]
+    lacking, n = sorted(set().union(*held) - fitted), sum(bool(symbols - fitted) for symbols in held)
+    assert lacking and 0 < n < len(held)
+    data = parsed(call("evaluate", finished["run"], R2SCAN, "--json")[1])
+    assert sorted(data["without_fitted_reference"]["elements"]) == lacking
+    assert data["without_fitted_reference"]["n_frames"] == n
+    [sentence] = [note for note in data["notes"] if "without a fitted reference" in note]
+    assert sentence.startswith(f"{n} of these frames hold elements") and all(symbol in sentence for symbol in lacking)
+    assert sentence in call("evaluate", finished["run"], R2SCAN)[1]
+    assert parsed(call("evaluate", "pretrained", R2SCAN, "--json")[1])["without_fitted_reference"] == {"elements": [], "n_frames": 0}
 
 
 def test_evaluate_the_pretrained_model_on_any_dataset(call: Call) -> None:
@@ -446,6 +465,53 @@ def test_a_tiny_sweep_gives_a_law_that_numpy_gives_too(home: Path, call: Call) -
     assert "tiny" in call("scaling")[1]
     magnetic = parsed(call("scaling", "tiny", "--quantity", "magmom", "--json")[1])
     assert magnetic["laws"] == {} and magnetic["runs"][0]["magmom"] is None
+
+
+def share_in(said: list[str], work: Callable[[RunFolder], None]) -> None:
+    """One job of an array that shares in the work of a sweep of two runs."""
+    base = FinetuneSettings(R2SCAN, epochs=1)
+    sweeps.sweep(base, "M4", "8,16", 1, "epochs", "array", wait=False, dry_run=False, work=work, say=said.append)
+
+
+@pytest.fixture
+def lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunFolder]:
+    """The two runs of a sweep whose job was killed at each."""
+    monkeypatch.setenv("XFUNC_HOME", str(tmp_path))
+    share_in([], lambda run: run.record_launch(None, "here"))
+    found = in_process_runs(tmp_path)
+    assert [state(run) for run in found] == ["lost", "lost"]
+    return found
+
+
+def test_two_jobs_of_an_array_that_see_one_lost_run_go_on(lost: list[RunFolder], monkeypatch: pytest.MonkeyPatch) -> None:
+    retry, worked = RunFolder.retry, []
+
+    def after_another_job(run: RunFolder) -> None:
+        retry(run)
+        retry(run)
+
+    def work(run: RunFolder) -> None:
+        worked.append(run.id)
+        run.finish(RunState.FAILED, "Enough.")
+
+    monkeypatch.setattr(RunFolder, "retry", after_another_job)
+    share_in([], work)
+    assert sorted(worked) == sorted(run.id for run in lost) == ["array-m4-n16-s0", "array-m4-n8-s0"]
+
+
+def test_a_lost_run_that_cannot_be_taken_up_is_said_and_the_others_are_worked_on(lost: list[RunFolder]) -> None:
+    held, free = sorted(lost, key=lambda run: run.id)
+    said: list[str] = []
+    worked: list[str] = []
+
+    def work(run: RunFolder) -> None:
+        worked.append(run.id)
+        run.finish(RunState.FAILED, "Enough.")
+
+    with exclusive(held.lock_file):
+        share_in(said, work)
+    assert worked == [free.id]
+    assert f"Run {held.id} is still held by a process: cancel it and try again in a few seconds." in said
 
 
 # --- what goes wrong --------------------------------------------------------------------------

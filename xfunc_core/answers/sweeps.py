@@ -17,7 +17,7 @@ from xfunc_core.answers.runs import Work
 from xfunc_core.answers.training import estimate_text, no_gpu, refuse_missing_gpu
 from xfunc_core.answers.waiting import wait_for
 from xfunc_core.data.home import runs_root, sweeps_root
-from xfunc_core.errors import ConfigError
+from xfunc_core.errors import ConfigError, RunError
 from xfunc_core.launch import SweepPreview, launch_sweep, preview_sweep
 from xfunc_core.quantities import ENERGY, QUANTITIES, Method, Quantity, count_text
 from xfunc_core.runs.folder import RunFolder, list_runs
@@ -102,12 +102,21 @@ def _share_in(planned: SweepPreview, work: Work, say: Say) -> None:
     for run_id, settings in planned.runs.items():
         folder = RunFolder.create(runs_root(), settings.to_dict(), run_id=run_id)
         if folder.state() is RunState.LOST:
-            folder.retry()
+            _take_up(folder, say)
         if folder.state() is RunState.QUEUED:
             say(f"Working on {run_id} …")
             work(folder)
             if folder.state() is RunState.CANCELLED and not folder.cancel_requested():
                 return  # the system asks this process to stop, not the user this run
+
+
+def _take_up(lost: RunFolder, say: Say) -> None:
+    """Put a lost run back into the queue, unless another job of the same array is quicker; what its state is then is for the caller to see."""
+    try:
+        lost.retry()
+    except RunError as error:
+        if lost.state() is RunState.LOST:  # nobody was quicker: the others may still be worked on
+            say(str(error))
 
 
 def _planned_row(run_id: str, settings: FinetuneSettings) -> dict[str, str]:

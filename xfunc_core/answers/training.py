@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from xfunc_core.answers import find
 from xfunc_core.answers.answer import Answer, Say, text_table
@@ -11,6 +15,7 @@ from xfunc_core.answers.runs import Work, outcome
 from xfunc_core.answers.waiting import wait_for
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.home import runs_root
+from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import ConfigError, RunError
 from xfunc_core.launch import Preview, preview
 from xfunc_core.quantities import QUANTITIES, Method, count_text, duration_text
@@ -68,9 +73,10 @@ def evaluate(model: str, dataset: str | None, part: str, say: Say) -> Answer:
         for q in QUANTITIES
         if q.key in errors
     ]
-    notes = [_scale_note(data), _overlap_note(run, data), *(f"Left out {f['frame_id']}: {f['reason']}." for f in left_out)]
+    unfitted = _unfitted(run, data, [f["frame_id"] for f in left_out])
+    notes = [_scale_note(data), _overlap_note(run, data), _unfitted_note(unfitted), *(f"Left out {f['frame_id']}: {f['reason']}." for f in left_out)]
     head = f"{model} on every usable frame of {dataset} ({data.functional.label}):"
-    answer = {"model": model, "dataset": dataset, "functional": data.functional, "errors": errors, "left_out": left_out, "notes": [n for n in notes if n]}
+    answer = {"model": model, "dataset": dataset, "functional": data.functional, "errors": errors, "left_out": left_out, "without_fitted_reference": unfitted, "notes": [n for n in notes if n]}
     return Answer("\n".join([head, text_table(rows), *answer["notes"]]), answer)
 
 
@@ -134,3 +140,22 @@ def _overlap_note(run: RunFolder | None, data: Dataset) -> str:
     trained = set((read_object(run.split) or {}).get("train", [])) if run else set()
     n = int(data.table["frame_id"].isin(trained).sum())
     return f"{count_text(n)} of these frames were trained on: `evaluate {run.id}` shows its test part." if run and n else ""
+
+
+def _unfitted(run: RunFolder | None, data: Dataset, left_out: Sequence[str]) -> dict[str, Any]:
+    """The elements of the evaluated frames that were in no frame the run's references were chosen on, and how many frames hold them.
+
+    A model that is no run brings no such list: nothing is said of it.
+    """
+    fitted = (read_object(run.references) or {}).get("n_frames") if run else None
+    if not isinstance(fitted, dict):
+        return {"elements": [], "n_frames": 0}
+    composition = data.composition[~data.table["frame_id"].isin(left_out).to_numpy()]
+    lacking = [i for i in np.flatnonzero(composition.any(axis=0)) if not fitted.get(SYMBOLS[i])]
+    return {"elements": [SYMBOLS[i] for i in lacking], "n_frames": int(composition[:, lacking].any(axis=1).sum())}
+
+
+def _unfitted_note(unfitted: Mapping[str, Any]) -> str:
+    if not unfitted["elements"]:
+        return ""
+    return f"{count_text(unfitted['n_frames'])} of these frames hold elements without a fitted reference, since the run's training frames have none of them ({', '.join(unfitted['elements'])}): their energies can only be guessed."
