@@ -67,24 +67,27 @@ def regular_frames(text: bytes, n_documents: int | None = None) -> FrameBatch | 
         return None
 
 
-def _parsed(text: bytes) -> pa.StructArray:
+def _parsed(text: bytes) -> pa.RecordBatch:
     if not text.isascii():
         text.decode()
-    if not text.lstrip().startswith(b"{") or b"\\u006" in text or b"\\u007" in text:  # a key may be spelt so
-        raise Irregular("no objects, or escaped letters")
+    if not text.lstrip().startswith(b"{"):
+        raise Irregular("no objects")
+    if b"\\" in text and (b"\\u006" in text or b"\\u007" in text):
+        raise Irregular("escaped letters, which may spell a key")
     whole = arrow_json.ReadOptions(use_threads=False, block_size=len(text) + 1)
     table = arrow_json.read_json(pa.BufferReader(text), read_options=whole, parse_options=_AS_GIVEN)
-    return table.to_struct_array().combine_chunks()
+    (documents,) = table.to_batches()
+    return documents
 
 
-def _batch(documents: pa.StructArray, text: bytes) -> FrameBatch:
-    column = documents.field
+def _batch(documents: pa.RecordBatch, text: bytes) -> FrameBatch:
+    column, n_documents = documents.column, len(documents)
     functionals = column("functional").unique().to_pylist()
-    if len(functionals) != 1 or functionals[0] not in _FUNCTIONALS or column("energy_atomic").null_count < len(documents):
+    if len(functionals) != 1 or functionals[0] not in _FUNCTIONALS or column("energy_atomic").null_count < n_documents:
         raise Irregular("several functionals or none, or energies of atoms")
     lattice = _full(column("structure")).field("lattice")
     sites, n_atoms = _items(column("structure").field("sites"))
-    cells = _vectors(_full(lattice).field("matrix"), np.full(len(documents), 3)).reshape(-1, 3, 3)
+    cells = _vectors(_full(lattice).field("matrix"), np.full(n_documents, 3)).reshape(-1, 3, 3)
     frame_ids = column("matpes_id")
     materials = pc.coalesce(*column("provenance").flatten(), frame_ids)
     batch = FrameBatch(
@@ -96,11 +99,11 @@ def _batch(documents: pa.StructArray, text: bytes) -> FrameBatch:
         lattice=cells,
         positions=_positions(sites, cells, n_atoms),
         energy=_finite(column("energy")),
-        correction=np.full(len(documents), np.nan),
+        correction=np.full(n_documents, np.nan),
         forces=_vectors(column("forces"), n_atoms),
         stress=KBAR_TO_GPA * _finite(_items(column("stress"), 6)[0]).reshape(-1, 6),
         magmoms=_moments(sites, n_atoms),
-        hubbard_u=[None] * len(documents),
+        hubbard_u=[None] * n_documents,
         provenance=_provenances(text, column("provenance")),
     )
     _check_cells(batch, lattice.field("pbc"))
