@@ -69,7 +69,7 @@ def test_texts_are_shown_letter_by_letter_and_fetch_nothing(browser_page, url) -
     assert browser_page.locator("[data-testid=stMarkdown] img, [data-testid=stAlert] img").count() == 0
     browser_page.get_by_text(f"{PICTURE} · ").wait_for()
     for text in ODD:
-        places = browser_page.locator(f".st-key-text-{text[:4].encode().hex()} [data-testid=stMarkdownContainer]").all()
+        places = browser_page.locator(f".st-key-text-{text[:4].encode().hex()} :is([data-testid=stMarkdownContainer], [data-testid=stCaptionContainer])").all()
         assert len(places) == 2  # the error and the caveat
         for shown in places:
             assert shown.inner_text().removeprefix("info").strip() == text
