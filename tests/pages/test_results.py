@@ -265,7 +265,7 @@ def clicked(predicted) -> tuple[int, str]:
 def test_a_click_shows_the_frame(opened, clicked) -> None:
     row, frame_id = clicked
     assert not shown_frame(opened)
-    [head] = shown_frame(opened.click_point("parity_energy_test_zero_shot", row))
+    [head] = shown_frame(opened.choose("before", "start").click_point("parity_energy_test_start", row))
     assert f":gray[{frame_id} · " in head
     assert not opened.errors() and not opened.at.info
 
@@ -274,7 +274,7 @@ def test_a_click_shows_the_frame_of_that_id_when_the_dataset_was_replaced(opened
     row, frame_id = clicked
     documents = raw["xfunc-dft-r2scan"]
     replace_dataset(trained, documents[::-1])
-    [head] = shown_frame(opened.click_point("parity_energy_test_zero_shot", row))
+    [head] = shown_frame(opened.choose("before", "start").click_point("parity_energy_test_start", row))
     assert f":gray[{frame_id} · " in head
     [sentence] = [info.value for info in opened.at.info]
     assert sentence == f"The dataset xfunc-dft-r2scan has changed since this run: shown is what it holds now under the id {frame_id}."
@@ -283,7 +283,7 @@ def test_a_click_shows_the_frame_of_that_id_when_the_dataset_was_replaced(opened
 def test_a_click_on_a_frame_that_is_gone_is_one_sentence(opened, trained, raw, clicked) -> None:
     row, frame_id = clicked
     replace_dataset(trained, [document for document in raw["xfunc-dft-r2scan"] if document["matpes_id"] != frame_id])
-    assert not shown_frame(opened.click_point("parity_energy_test_zero_shot", row))
+    assert not shown_frame(opened.choose("before", "start").click_point("parity_energy_test_start", row))
     [sentence] = [info.value for info in opened.at.info]
     assert sentence == f"The dataset xfunc-dft-r2scan has changed since this run and no longer holds the frame {frame_id}."
     assert not opened.errors()
