@@ -180,6 +180,7 @@ def spoilt(old: str, new: str, containers: str = "lines list") -> object:
         spoilt('"energy": ', '"was": "\\ud800", "energy": '),
         spoilt('"energy": ', '"was": "\ud800", "energy": '),
         spoilt('"provenance": {', '"provenance": {"large": 36893488147419103232, "list": [36893488147419103233], '),
+        spoilt('"provenance": {', '"provenance": {"large": 36893488147419103232, "deep": ' + 5000 * "[" + 5000 * "]" + ", "),
         spoilt('"provenance": {', '"provenance": {"inner": {"material_id": "x"}, '),
         spoilt('"provenance": {', '"provenance": {"code": "{", '),
         spoilt('"provenance": {', '"provenance": null, "was": {'),
@@ -233,6 +234,14 @@ def test_what_is_not_needed_may_be_nested_to_any_depth(tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     path.write_text("".join(json.dumps(document).replace("{", deep, 1) + "\n" for document in DOCUMENTS))
     assert len(one_by_one(read_matpes_in_batches(path))) == len(DOCUMENTS)
+
+
+def test_documents_too_long_to_look_through_are_left_to_the_careful_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoilt_one = [document | {"stress": None} if i == 3 else document for i, document in enumerate(DOCUMENTS)]
+    monkeypatch.setattr(json_blocks, "MOST_SCANNED", 1000)
+    for container in ("lines", "list"):
+        path = write(tmp_path / "f.json", spoilt_one, container)
+        assert outcome(read_matpes_in_batches, path) == outcome(read_matpes, path)
 
 
 def test_the_functional_that_the_user_names_must_be_the_files(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from xfunc_core.errors import DataError
 
 CHUNK = 1 << 20
 """Bytes that are read at a time; a block has about as many."""
+MOST_SCANNED = 16 << 20
+"""Bytes that are looked through for braces; their places take eight times as much memory at worst."""
 _BETWEEN = re.compile(rb'\}\s*,\s*\{\s*"[^"\\]*"')
 
 
@@ -139,6 +141,8 @@ def _separator(text: bytes) -> bytes:
 
 def _boundaries(text: bytes) -> tuple[list[int], list[int]]:
     """Where outermost objects begin and end; braces inside of strings do not count."""
+    if len(text) > MOST_SCANNED:
+        raise Irregular("documents too long to look through")
     array = np.frombuffer(_without_escapes(text), dtype=np.uint8)
     braces = np.flatnonzero((array == 0x7B) | (array == 0x7D))
     quotes = np.flatnonzero(array == 0x22)

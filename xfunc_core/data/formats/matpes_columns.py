@@ -63,7 +63,7 @@ def regular_frames(text: bytes, n_documents: int | None = None) -> FrameBatch | 
         if n_documents not in (None, len(documents)):
             raise Irregular("documents that are not separated as the others")
         return _batch(documents, text)
-    except ValueError:  # Arrow's complaints, no UTF-8 and Irregular are all of this kind
+    except (ValueError, pa.ArrowException, RecursionError):  # no UTF-8 and Irregular are of the first kind
         return None
 
 
