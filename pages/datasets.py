@@ -1,59 +1,27 @@
 """Datasets: what is there, what is in it, and bringing in more."""
 
-import tempfile
-from pathlib import Path
-
 import streamlit as st
 
 from pages._ui import loaders
 from pages._ui.choose import choose_dataset
 from pages._ui.filters import element_mode, frame_filter
+from pages._ui.frame_actions import check, export_frames, save_frames
 from pages._ui.frame_card import frame_card
+from pages._ui.imports import import_panel
 from pages._ui.periodic_table import periodic_table
 from pages._ui.shell import is_dark, page, plain, sentences, show
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.home import datasets_root, runs_root, typed_path
-from xfunc_core.data.importing import default_name, import_file
+from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import damaged, is_bundled
 from xfunc_core.data.overview import COLUMNS, axis, comparison, distributions_of, page_table
 from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.tables import dataset_table
 from xfunc_core.plots.distributions import distributions
-from xfunc_core.quantities import Functional, count_text
+from xfunc_core.quantities import count_text
 from xfunc_core.runs.dependence import delete_unneeded
 
-_FUNCTIONALS = {"As the file says": None} | {f.label: f for f in Functional}
 _ROWS = 100
 _SYSTEMS = 20
-
-
-def _bring_in(path: Path, name: str, title: str, functional: Functional | None) -> None:
-    with st.status(f"Importing {plain(path.name)} …") as status:
-        _, report = import_file(path, datasets_root(), name=name, title=title, functional=functional, progress=lambda n: status.update(label=f"Importing {plain(path.name)}: {count_text(n)} documents …"))
-        status.update(label=f"Imported {name}", state="complete")
-    st.session_state["import_report"] = report.sentences()
-    st.rerun()
-
-
-def _import_form() -> None:
-    source = st.segmented_control("From", ["Upload", "Path on this machine"], default="Upload", key="import_from") or "Upload"
-    upload = st.file_uploader("MatPES file (.json, .jsonl, gzip or not)", key="upload") if source == "Upload" else None
-    typed = st.text_input("Path", key="import_path", placeholder="/data/MatPES-R2SCAN-2025.2.jsonl.gz") if source != "Upload" else ""
-    file_name = upload.name if upload else Path(typed).name
-    left, middle, right = st.columns(3)
-    name = left.text_input("Name", default_name(Path(file_name)) if file_name else "", key=f"import_name_{file_name}", help="Lower-case letters, digits, '.', '_' and '-'.")
-    title = middle.text_input("Title on screen", key="import_title", placeholder="as the name")
-    functional = _FUNCTIONALS[right.selectbox("Functional", list(_FUNCTIONALS), key="import_functional")]
-    if st.button("Import", type="primary", icon=":material/upload_file:", disabled=not file_name):
-        with sentences():
-            if upload is None:
-                _bring_in(typed_path(typed), name, title, functional)
-            else:
-                with tempfile.TemporaryDirectory() as folder:
-                    # Only the last part of the name: an upload must not choose where it is written.
-                    path = Path(folder) / (Path(upload.name).name or "upload")
-                    path.write_bytes(upload.getbuffer())
-                    _bring_in(path, name, title, functional)
 
 
 def _at_a_glance(dataset: Dataset, query: FrameQuery, wanted: Filter, other: Dataset | None) -> None:
@@ -83,6 +51,15 @@ def _frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
         frame_card([(dataset, int(table.index[picked[0]]))], key="dataset_frame")
 
 
+def _delete(dataset: Dataset) -> None:
+    with st.popover("Delete this dataset", icon=":material/delete:"):
+        st.markdown("Its frames and its import report go; the file it came from stays.")
+        if st.button("Delete for good"):
+            with sentences():
+                delete_unneeded(datasets_root(), runs_root(), dataset.info.name)
+            st.rerun()
+
+
 def _report(dataset: Dataset) -> None:
     report = dataset.report()
     with st.expander(f"Left out {count_text(len(report['dropped']))} documents, masked {count_text(len(report['masked']))} labels"):
@@ -93,18 +70,17 @@ def _report(dataset: Dataset) -> None:
 
 
 with page("Datasets", "Structures with the labels of one functional, in one format whatever they came from."):
-    for line in st.session_state.pop("import_report", []):
-        st.success(plain(line))
     for sentence in damaged(datasets_root()):
         st.warning(plain(sentence))
     found = loaders.datasets()
     st.dataframe(dataset_table(found), hide_index=True)
-    with st.expander("Import data", icon=":material/upload_file:", expanded=not found):
-        _import_form()
+    import_panel(expanded=not found)
 
     if found:
         st.subheader("What is in it", divider="gray")
         left, right = st.columns(2)
+        if "shown_next" in st.session_state:
+            st.session_state["dataset"] = st.session_state.pop("shown_next")
         with left:
             dataset = choose_dataset("Dataset", found, "dataset", "xfunc-dft-r2scan")
         others = [d for d in found if d.info.name != dataset.info.name]
@@ -118,11 +94,11 @@ with page("Datasets", "Structures with the labels of one functional, in one form
         _at_a_glance(dataset, query, wanted, other)
         st.subheader("Frames", divider="gray")
         _frames(dataset, query, wanted)
+        with st.container(horizontal=True):
+            export_frames(dataset, query, wanted)
+            save_frames(dataset, query, wanted)
+            if not is_bundled(info.name):
+                _delete(dataset)
+        st.subheader("Can it be trusted?", divider="gray")
+        check(dataset)
         _report(dataset)
-        if not is_bundled(info.name):
-            with st.popover("Delete this dataset", icon=":material/delete:"):
-                st.markdown("Its frames and its import report go; the file it came from stays.")
-                if st.button("Delete for good"):
-                    with sentences():
-                        delete_unneeded(datasets_root(), runs_root(), info.name)
-                    st.rerun()

@@ -6,7 +6,8 @@ from pages._ui import loaders
 from pages._ui.choose import choose_dataset
 from pages._ui.frame_card import frame_card
 from pages._ui.periodic_table import periodic_table
-from pages._ui.shell import clicked_frame, empty, is_dark, page, show, warn
+from pages._ui.shell import clicked_frame, empty, is_dark, page, plain, show, warn
+from xfunc_core.data.pairs import PairingMethod
 from xfunc_core.explore import ELEMENT_VALUES, component_table, containing, element_table, hover_names
 from xfunc_core.plots.correlation import energy_scatter, shift_against_z_figure
 from xfunc_core.quantities import ENERGY, Functional, correlation_text, count_text
@@ -27,18 +28,22 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
         empty("database", "Explore needs a PBE and an r²SCAN dataset of the same frames.", "pages/datasets.py", "Import data")
         st.stop()
 
-    left, middle, right = st.columns(3)
+    left, middle, right, last = st.columns(4)
     with left:
         r2scan = choose_dataset("r²SCAN data", r2scan_sets, "r2scan", "xfunc-dft-r2scan", on_change=_take_partner)
     with middle:
         pbe = choose_dataset("PBE data", pbe_sets, "pbe", loaders.partner(r2scan, pbe_sets))
-    pairs = loaders.pairs(pbe, r2scan)
-    if not len(pairs):
-        empty("link_off", f"These two datasets share no frame: {count_text(len(pairs.unpaired))} ids or geometries differ. Choose two that were computed on the same structures.")
-        st.stop()
     with right:
+        how = st.selectbox("Paired", list(PairingMethod), format_func=lambda m: m.label, key="pairing", help="How a frame finds its partner in the other functional.")
+    pairs = loaders.pairs(pbe, r2scan, how)
+    if not len(pairs):
+        empty("link_off", f"These two datasets share no frame: {count_text(len(pairs.unpaired))} ids or geometries differ. Choose two that were computed on the same structures, or pair them by material or by structure.")
+        st.stop()
+    with last:
         scheme = st.selectbox("References", available_schemes(pairs), format_func=lambda s: s.label, help="What is subtracted from each functional's energies before they are compared.")
-    found = loaders.exploration(pbe, r2scan, scheme)
+    for sentence in pairs.sentences() if how is not PairingMethod.BY_ID else []:
+        st.caption(plain(sentence))
+    found = loaders.exploration(pbe, r2scan, how, scheme)
     energies = found.energies
 
     st.subheader("Elements", divider="gray")
@@ -52,8 +57,9 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
         counts=energies.by_element["n_frames"].to_dict(),
         diverging=shown.diverging,
         number_format=shown.text,
+        short_format=shown.short,
     )
-    st.caption(f"Click elements to pick out the frames that contain them. A correlation needs {energies.min_materials} materials; grey means there are fewer.")
+    st.caption(f"Click elements to pick out the frames that contain any of them; the numbers below stay those of all frames. A correlation needs {energies.min_materials} materials; grey means there are fewer.")
 
     st.subheader("Energies", divider="gray")
     chosen = containing(pairs, selected)
@@ -62,7 +68,7 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
     middle.metric("Correlation, referenced", correlation_text(energies.pearson_referenced), border=True, help="The same after subtracting each functional's references.")
     right.metric(f"Mean shift ({ENERGY.unit})", ENERGY.value(energies.raw.mean_shift), border=True, help="Of r²SCAN − PBE total energies per atom.")
     last.metric("Frames in both", count_text(energies.n_frames), border=True, help=f"{count_text(len(pairs.unpaired))} frames have no partner; they are listed at the end of the page.")
-    mode = st.segmented_control("Energies shown", ["raw", "referenced"], default="referenced", format_func=str.capitalize, key="mode", label_visibility="collapsed") or "referenced"
+    mode = st.segmented_control("Energies shown", ["raw", "referenced"], default="raw" if found.references.is_exact else "referenced", format_func=str.capitalize, key="mode", label_visibility="collapsed", required=True)
     scatter, table = st.columns(2)
     with scatter:
         clicked = show(energy_scatter(energies, hover_names(pairs), mode, chosen, is_dark()), "energies", clickable=True)
@@ -81,7 +87,11 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
     show(shift_against_z_figure(energies, is_dark()), "shift")
 
     st.subheader("Forces, stresses, magnetic moments", divider="gray")
-    st.dataframe(component_table(found), hide_index=True)
-    st.caption("Component by component over the paired frames; these need no references.")
+    components = component_table(found)
+    if len(components):
+        st.dataframe(components, hide_index=True)
+        st.caption("Component by component over the paired frames; these need no references.")
+    else:
+        st.caption("These pairs are not of one geometry, or have no such labels on both sides: forces, stresses and moments do not compare.")
     with st.expander(f"Frames without a partner ({count_text(len(pairs.unpaired))})"):
         st.dataframe(pairs.unpaired, hide_index=True)

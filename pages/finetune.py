@@ -21,7 +21,7 @@ _SCHEMES = [s for s in Scheme if s is not Scheme.KEEP]
 def _controls() -> FinetuneSettings:
     found = loaders.datasets(Functional.R2SCAN) + loaders.datasets(Functional.PBE)
     dataset = choose_dataset("Learn from", found, "dataset", "xfunc-dft-r2scan", help="Fine-tuning aims at this dataset's functional.")
-    method = st.radio("Method", list(Method), index=3, format_func=lambda m: m.label, captions=[m.sentence for m in Method], key="method")
+    method = st.radio("Method", list(Method), index=3, format_func=lambda m: m.label, captions=[m.sentence for m in Method], key="method", help="AtomRef is CHGNet's name for the elemental reference energies: what each element adds to the energy of any structure.")
     scheme = st.selectbox("References of M1 and M4", _SCHEMES, index=_SCHEMES.index(Scheme(_DEFAULT.references)), format_func=lambda s: s.label, disabled=not method.fits_references, key="references")
     st.caption(scheme.sentence if method.fits_references else "M2 and M3 start from the GGA values.")
     left, right = st.columns(2)
@@ -84,9 +84,9 @@ with page("Fine-tune", "Move CHGNet, pretrained on GGA/GGA+U, to another functio
         st.markdown(
             f"**{Method(settings.method).label}** learns from **{count_text(len(plan.split.train))}** frames, chooses its best epoch on "
             f"**{count_text(len(plan.split.validation))}** and is tested on **{count_text(len(plan.split.test))}** frames of other materials. "
-            f"{count_text(plan.total_steps)} optimiser steps; references: {settings.scheme.label.lower()}."
+            f"{count_text(plan.total_steps)} optimiser steps; references: {settings.scheme.label}."
         )
-        st.metric("Estimated time", duration_text(expected.seconds), help="From the runs this machine has finished." if expected.measured_here else "A first guess from another machine; it is measured here with the first run.")
+        st.metric("Estimated time" if expected.measured_here else "Estimated time (a first guess)", duration_text(expected.seconds), help="From the runs this machine has finished." if expected.measured_here else "A first guess from another machine; it is measured here with the first run.")
         warn(plan.warnings(settings))
         if st.button("Launch", type="primary", icon=":material/rocket_launch:", width="stretch"):
             _launch(settings)

@@ -16,7 +16,7 @@ from xfunc_core.runs.folder import list_runs
 from xfunc_core.runs.results import PARTS, STAGES, RunResults
 from xfunc_core.runs.state import RunState
 
-_BEFORE = [stage for stage in STAGES if stage != "trained"]
+_BEFORE = ["start", "zero_shot"]
 
 
 def _metrics(results: RunResults, part: str, before: str) -> None:
@@ -67,7 +67,7 @@ def _downloads(results: RunResults, part: str) -> None:
 
 
 with page("Results", "What a run's model says about materials left out of its fine-tuning, against DFT: before and after."):
-    finished = [run for run in list_runs(runs_root()) if run.state() is RunState.FINISHED]
+    finished = sorted((run for run in list_runs(runs_root()) if run.state() is RunState.FINISHED), key=lambda run: bool(run.sweep))  # single runs first
     if not finished:
         empty("target", "No run has finished yet.", "pages/finetune.py", "Launch a fine-tuning")
         st.stop()
@@ -86,6 +86,7 @@ with page("Results", "What a run's model says about materials left out of its fi
         empty("label_off", f"No {PARTS[part].lower()} frame of this run has a label to compare with.")
         st.stop()
     _metrics(results, part, before)
+    st.caption(plain(results.share_of_references(part)))
     for tab, quantity in zip(st.tabs([q.label for q in shown]), shown, strict=True):
         with tab:
             _parity(results, quantity, part, before)

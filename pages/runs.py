@@ -43,6 +43,12 @@ def _act(run: RunFolder) -> None:
             st.rerun()
 
 
+def _table() -> None:
+    """All runs; redrawn while one is active."""
+    runs = list_runs(runs_root())
+    st.dataframe(run_table(runs), hide_index=True, height="content" if len(runs) < 8 else 320)
+
+
 def _watch(run_id: str) -> None:
     """The part that is redrawn while a run is active."""
     with sentences():
@@ -69,7 +75,8 @@ with page("Runs", "Every run is a folder on disk; it goes on without the browser
     if not runs:
         empty("model_training", "No run yet. The default one takes a minute or two on two cores.", "pages/finetune.py", "Launch a fine-tuning")
         st.stop()
-    st.dataframe(run_table(runs), hide_index=True, height="content" if len(runs) < 8 else 320)
+    active = any(run.state().is_active for run in runs)
+    st.fragment(_table, run_every=_SECONDS if active else None)()
     chosen = choose_run("Run", [run.id for run in runs], [run.title for run in runs], "run")
     run = loaders.run(chosen)
     _act(run)

@@ -63,7 +63,8 @@ def _watch(record: SweepRecord) -> None:
         progress = sweep_progress(runs)
         st.progress(progress.fraction, progress.sentence)
         left, right = st.columns([3, 2], vertical_alignment="center")
-        key = left.segmented_control("Quantity", list(_QUANTITIES), default=ENERGY.key, format_func=lambda k: _QUANTITIES[k].label, key="sweep_quantity", label_visibility="collapsed", required=True)
+        there = [q.key for q in QUANTITIES if runs[q.key].notna().any()] or [ENERGY.key]
+        key = left.segmented_control("Quantity", there, default=ENERGY.key, format_func=lambda k: _QUANTITIES[k].label, key="sweep_quantity", label_visibility="collapsed", required=True)
         quantity = _QUANTITIES[key]
         overlay = right.toggle("Show the paper's points", value=True, key="paper_overlay", disabled=quantity not in (ENERGY, FORCE), help=paper.FIG6_LABEL)
         laws = scaling_laws(runs, quantity)

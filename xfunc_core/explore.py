@@ -66,10 +66,12 @@ class ElementValue:
     unit: str
     text: Callable[[float], str]
     diverging: bool = False
+    short: Callable[[float], str] | None = None
+    """How it is written where there is little room; as ``text`` if None."""
 
 
 ELEMENT_VALUES = {
-    "shift": ElementValue("Reference shift r²SCAN − PBE", ENERGY.unit, ENERGY.value),
+    "shift": ElementValue("Reference shift r²SCAN − PBE", ENERGY.unit, ENERGY.value, short=lambda x: f"{x:.1f}".replace("-", "−")),
     "pearson_raw": ElementValue("Correlation, raw", "", correlation_text, diverging=True),
     "pearson_referenced": ElementValue("Correlation, referenced", "", correlation_text, diverging=True),
     "n_frames": ElementValue("Frames", "", lambda n: count_text(int(n))),

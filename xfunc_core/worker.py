@@ -22,6 +22,7 @@ import numpy as np
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.library import open_dataset
 from xfunc_core.errors import DataError, RunError, XfuncError
+from xfunc_core.quantities import QUANTITIES
 from xfunc_core.runs.atomic import DISK_FULL
 from xfunc_core.runs.folder import RunFolder, write_atomic, write_atomic_with
 from xfunc_core.runs.state import RunState
@@ -160,7 +161,7 @@ def _train(folder: RunFolder, job: Finetuning, checkpoint: Callable[[], dict[str
                 torch.save(checkpoint(), content)
                 write_atomic(folder.checkpoint, content.getvalue())
                 seconds += record["seconds"]
-                log.info("Epoch %d: validation %s.", record["epoch"], json.dumps({k: round(v, 4) for k, v in record["validation"].items()}))
+                log.info("Epoch %d: validation MAE %s.", record["epoch"], ", ".join(f"{q.label.lower()} {q.error_with_unit(record['validation'][q.key])}" for q in QUANTITIES if q.key in record["validation"]))
     except Stopped:
         raise KeyboardInterrupt from None
     return seconds

@@ -27,19 +27,17 @@ _SECONDS = 2
 _SHOWN = 5  # sentences of a report
 
 
-def import_panel() -> None:
-    """The form, and below it the imports that wait, run or have ended."""
-    form, below = st.container(), st.container()
-    with below:  # drawn first: an error in the form ends the page
-        import_list()
-    with form:
+def import_panel(*, expanded: bool = False) -> None:
+    """The form, folded away unless ``expanded``, and below it the imports that wait, run or have ended."""
+    with st.expander("Import data", icon=":material/upload_file:", expanded=expanded):
         import_form()
+    import_list()
 
 
 def import_form() -> None:
     """Choose a file or another source, and put its import into the queue."""
     source = st.segmented_control("From", [UPLOAD, TYPED, DOWNLOAD, PROJECT], default=UPLOAD, key="import_from") or UPLOAD
-    with sentences():
+    with sentences(stop=False):
         if source == DOWNLOAD:
             _download_form()
         elif source == PROJECT:

@@ -9,8 +9,10 @@ import streamlit as st
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import PAIRED, list_datasets, open_dataset
-from xfunc_core.data.pairs import Pairs, pair_by_id
+from xfunc_core.data.pairing import pair
+from xfunc_core.data.pairs import PairingMethod, Pairs
 from xfunc_core.data.query import FrameQuery
+from xfunc_core.data.validation import ValidationReport, validate
 from xfunc_core.explore import Exploration, explore
 from xfunc_core.launch import Preview, SweepPreview, preview_sweep
 from xfunc_core.launch import preview as preview_run
@@ -33,14 +35,19 @@ def query(dataset: Dataset) -> FrameQuery:
     return _query(dataset.info.name, dataset.info.content_sha256)
 
 
-def pairs(pbe: Dataset, r2scan: Dataset) -> Pairs:
+def validation(dataset: Dataset) -> ValidationReport:
+    """What is to be known before a dataset is used."""
+    return _validation(dataset.info.name, dataset.info.content_sha256)
+
+
+def pairs(pbe: Dataset, r2scan: Dataset, how: PairingMethod) -> Pairs:
     """The frames two datasets share."""
-    return _pairs(pbe.info.name, r2scan.info.name, pbe.info.content_sha256, r2scan.info.content_sha256)
+    return _pairs(pbe.info.name, r2scan.info.name, pbe.info.content_sha256, r2scan.info.content_sha256, how.value)
 
 
-def exploration(pbe: Dataset, r2scan: Dataset, scheme: PairedScheme) -> Exploration:
+def exploration(pbe: Dataset, r2scan: Dataset, how: PairingMethod, scheme: PairedScheme) -> Exploration:
     """Their correlations."""
-    return _exploration(pbe.info.name, r2scan.info.name, pbe.info.content_sha256, r2scan.info.content_sha256, scheme.value)
+    return _exploration(pbe.info.name, r2scan.info.name, pbe.info.content_sha256, r2scan.info.content_sha256, how.value, scheme.value)
 
 
 def partner(r2scan: Dataset, candidates: list[Dataset]) -> str:
@@ -93,13 +100,18 @@ def _query(name: str, content: str) -> FrameQuery:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Pairing frames …")
-def _pairs(pbe: str, r2scan: str, hash_pbe: str, hash_r2scan: str) -> Pairs:
-    return pair_by_id(open_dataset(datasets_root(), pbe), open_dataset(datasets_root(), r2scan))
+def _pairs(pbe: str, r2scan: str, hash_pbe: str, hash_r2scan: str, how: str) -> Pairs:
+    return pair(open_dataset(datasets_root(), pbe), open_dataset(datasets_root(), r2scan), PairingMethod(how))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Looking at every frame …")
+def _validation(name: str, content: str) -> ValidationReport:
+    return validate(open_dataset(datasets_root(), name))
 
 
 @st.cache_resource(max_entries=16, show_spinner="Correlating …")
-def _exploration(pbe: str, r2scan: str, hash_pbe: str, hash_r2scan: str, scheme: str) -> Exploration:
-    return explore(_pairs(pbe, r2scan, hash_pbe, hash_r2scan), PairedScheme(scheme))
+def _exploration(pbe: str, r2scan: str, hash_pbe: str, hash_r2scan: str, how: str, scheme: str) -> Exploration:
+    return explore(_pairs(pbe, r2scan, hash_pbe, hash_r2scan, how), PairedScheme(scheme))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading predictions …")

@@ -20,6 +20,7 @@ def periodic_table(
     diverging: bool = False,
     log: bool = False,
     number_format: Callable[[float], str] = "{:.3g}".format,
+    short_format: Callable[[float], str] | None = None,
 ) -> list[str]:
     """Draw the table and return the symbols of the chosen elements, by atomic number.
 
@@ -32,7 +33,7 @@ def periodic_table(
     chosen = sorted(chosen, key=Z_OF.__getitem__)
     figure = periodic_table_figure(
         values, title=title, unit=unit, counts=counts, selected=chosen, diverging=diverging, log=log,
-        dark=st.context.theme.type == "dark", number_format=number_format,
+        dark=st.context.theme.type == "dark", number_format=number_format, short_format=short_format,
     )  # fmt: skip
     chart = f"{key}_table_{st.session_state.get(_clicks(key), 0)}"
     table.plotly_chart(

@@ -42,13 +42,14 @@ def _start_over_through_app() -> None:
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Show an error meant for the user as it is, or what the system refuses, and stop there."""
+def sentences(*, stop: bool = True) -> Iterator[None]:
+    """Show an error meant for the user as it is, or what the system refuses, and stop there; without ``stop`` the page goes on."""
     try:
         yield
     except (XfuncError, OSError) as error:
         st.error(plain(refusal(error) if isinstance(error, OSError) else str(error)), icon=":material/error:")
-        st.stop()
+        if stop:
+            st.stop()
 
 
 def is_dark() -> bool:

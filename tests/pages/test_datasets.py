@@ -1,8 +1,7 @@
-"""The Datasets page: what is there against the raw files, imports good and bad, and deletion."""
+"""The Datasets page: what is there against the raw files, subsets, the check, and deletion."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 from pathlib import Path
@@ -10,29 +9,19 @@ from typing import Any
 
 import pytest
 
-from xfunc_core.data.importing import import_file
+from xfunc_core.data.importing import default_name, import_file
+from xfunc_core.data.library import open_dataset
+from xfunc_core.data.validation import validate
 from xfunc_core.runs.folder import RunFolder
-
-TYPED = "Path on this machine"
-
-
-def documents_in(file: Path) -> list[dict[str, Any]]:
-    """The documents of a sample, by plain json."""
-    text = (gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()).decode()
-    return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture
-def bring_in(screen):
-    """Import a file by its path, with the given entries of the form; gives the page after it."""
+def bring_in(home, screen):
+    """Import a file and give the page that shows it; the form itself is tested in test_imports.py."""
 
-    def import_(path: Path | str, name: str | None = None, page: Any = None, **entries: str) -> Any:
-        page = (page or screen("datasets")).choose("import_from", TYPED).choose("import_path", str(path))
-        for key, value in entries.items():
-            page.widget(f"import_{key}").set_value(value)
-        if name is not None:
-            page.widget(f"import_name_{Path(path).name}").set_value(name)
-        return page.click("Import")
+    def import_(path: Path, title: str = "") -> Any:
+        import_file(path, home / "datasets", name=default_name(path), title=title)
+        return screen("datasets")
 
     return import_
 
@@ -113,49 +102,10 @@ def test_a_damaged_dataset_is_one_warning_and_the_rest_stays(home, screen, raw) 
 # --- imports ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", ["MatPES-PBE-elements-sample.json.gz", "MatPES-R2SCAN-elements-sample.jsonl"])
-def test_import_of_a_real_matpes_sample_by_path(home, bring_in, sample, symbols_of, cells, as_number, file) -> None:
-    path, before = sample(file), names(home)
-    documents = documents_in(path)
-    page = bring_in(path, "mine", title="My own data")
-    assert not page.errors()
-    [report] = [element.value for element in page.at.success]
-    assert report == f"{len(documents)} of {len(documents)} documents were kept."
-    assert names(home) == before | {"mine"}
-    row = page.table("Name", "Frames").set_index("Name").loc["mine"]
-    assert (row["Title"], row["Frames"]) == ("My own data", str(len(documents)))
-    assert row["Functional"] == ("PBE" if "PBE" in file else "r²SCAN")
-    page.choose("dataset", "mine")
-    shown = {symbol: as_number(text) for symbol, text in cells(page.figure("dataset_elements_table_0")).items()}
-    assert shown == {s: sum(s in symbols_of(d) for d in documents) for d in documents for s in symbols_of(d)}
-    assert list(page.table("Id", "Atoms in the cell")["Id"]) == [document["matpes_id"] for document in documents]
-
-
-def test_upload(home, screen, few_documents) -> None:
-    page = screen("datasets")
-    content = gzip.compress(json.dumps(few_documents).encode())
-    page.choose("upload", ("My Frames.json.gz", content, "application/gzip"))
-    assert page.widget("import_name_My Frames.json.gz").value == "my-frames"
-    page.click("Import")
-    assert [element.value for element in page.at.success] == ["3 of 3 documents were kept."]
-    assert list(page.choose("dataset", "my-frames").table("Id", "Atoms in the cell")["Id"]) == [d["matpes_id"] for d in few_documents]
-
-
-def test_nothing_to_import_cannot_be_imported(home, screen) -> None:
-    page = screen("datasets")
-    assert [button.disabled for button in page.at.button if button.label == "Import"] == [True]
-    page.choose("import_from", TYPED)
-    assert [button.disabled for button in page.at.button if button.label == "Import"] == [True]
-
-
 def test_missing_labels_and_documents_left_out_are_counted(home, bring_in, few_documents, tmp_path) -> None:
     first, second, third = few_documents
     file = lines(tmp_path / "gaps.jsonl", [first, second | {"energy": None}, {k: v for k, v in third.items() if k != "structure"}])
     page = bring_in(file)
-    kept, left_out, masked = [element.value for element in page.at.success]
-    assert kept == "2 of 3 documents were kept."
-    assert left_out == f"1 left out: it has no structure (for example {third['matpes_id']})."
-    assert masked == f"1 kept with a missing label: no energy (for example {second['matpes_id']})."
     page.choose("dataset", "gaps")
     assert "Left out 1 documents, masked 1 labels" in [expander.label for expander in page.at.expander]
     energies = page.table("Id", "Energy (eV/atom)").set_index("Id")["Energy (eV/atom)"]
@@ -163,70 +113,6 @@ def test_missing_labels_and_documents_left_out_are_counted(home, bring_in, few_d
     assert math.isnan(energies[second["matpes_id"]])
     assert energies[first["matpes_id"]] == pytest.approx(first["energy"] / len(first["structure"]["sites"]), abs=0.51e-3)
     assert page.table("document", "reason")["frame_id"].tolist() == [third["matpes_id"]]
-
-
-def test_the_report_is_shown_once(home, bring_in, few_documents, tmp_path) -> None:
-    page = bring_in(lines(tmp_path / "mine.jsonl", few_documents))
-    assert page.at.success
-    assert not page.run().at.success
-
-
-def test_functional_that_the_file_does_not_say_is_asked_for(home, bring_in, few_documents, tmp_path) -> None:
-    file = lines(tmp_path / "silent.jsonl", [{k: v for k, v in document.items() if k != "functional"} for document in few_documents])
-    page, before = bring_in(file), names(home)
-    [sentence] = page.errors()
-    assert "does not name its functional" in sentence
-    assert names(home) == before
-    page = bring_in(file, page=page, functional="PBE")
-    assert not page.errors()
-    assert page.table("Name", "Functional").set_index("Name").loc["silent", "Functional"] == "PBE"
-
-
-def bad_inputs(folder: Path, good: list[dict[str, Any]]) -> dict[str, tuple[Path, str, str]]:
-    """Path, name and a part of the sentence, by what is wrong."""
-    whole = gzip.compress("".join(json.dumps(document) + "\n" for document in good).encode())
-    files = {"cut.jsonl.gz": whole[: len(whole) // 2], "other.json": b'[{"a": 1}]', "text.json": b"Dear editor,", "empty.json": b"", "good.jsonl.gz": whole}
-    paths = {name: folder / name for name in files}
-    for name, content in files.items():
-        paths[name].write_bytes(content)
-    refused = lines(folder / "pbesol.jsonl", [good[0] | {"functional": "PBEsol"}])
-    return {
-        "missing": (folder / "nowhere.json", "mine", "No such file"),
-        "folder": (folder, "mine", "folder"),
-        "truncated": (paths["cut.jsonl.gz"], "mine", "cut.jsonl.gz"),
-        "no MatPES": (paths["other.json"], "mine", "nothing that xfunc recognises"),
-        "no JSON": (paths["text.json"], "mine", "text.json"),
-        "empty": (paths["empty.json"], "mine", "empty.json"),
-        "other functional": (refused, "mine", "PBEsol"),
-        "bad name": (paths["good.jsonl.gz"], "../Mine", "is no dataset name"),
-        "no name": (paths["good.jsonl.gz"], "", "is no dataset name"),
-        "name taken": (paths["good.jsonl.gz"], "xfunc-dft-pbe", "already a dataset named 'xfunc-dft-pbe'"),
-    }
-
-
-@pytest.mark.parametrize("wrong", ["missing", "folder", "truncated", "no MatPES", "no JSON", "empty", "other functional", "bad name", "no name", "name taken"])
-def test_bad_input_is_one_sentence_and_leaves_nothing(home, bring_in, few_documents, tmp_path, wrong) -> None:
-    path, name, part = bad_inputs(tmp_path, few_documents)[wrong]
-    before = names(home)
-    page = bring_in(path, name)
-    [sentence] = page.errors()
-    assert part in sentence
-    assert sentence.endswith(".") and "\n" not in sentence
-    assert not page.at.success
-    assert names(home) == before
-    assert page.title() == "Datasets"
-
-
-def test_folder_of_an_unknown_user_is_one_sentence(home, bring_in) -> None:
-    page = bring_in("~no-such-user-here/frames.json", "mine")
-    assert len(page.errors()) == 1
-
-
-def test_mptrj_is_told_by_its_content(home, bring_in, sample) -> None:
-    file = sample("MPtrj_sample.json")
-    page = bring_in(file)
-    n = sum(len(frames) for frames in json.loads(file.read_text()).values())
-    assert f"{n} of {n} documents were kept." in [element.value for element in page.at.success]
 
 
 @pytest.mark.parametrize(("mode", "kept"), [("all_of", lambda symbols: symbols >= {"Na", "Cl"}), ("only", lambda symbols: symbols <= {"Na", "Cl"}), ("without", lambda symbols: not symbols & {"Na", "Cl"})])
@@ -242,6 +128,35 @@ def test_two_datasets_side_by_side(home, screen, raw) -> None:
     assert table.loc["Frames"].tolist() == [f"{len(raw['xfunc-dft-r2scan']):,}", f"{len(raw['matpes-elements-pbe']):,}"]
     bars = [t for t in page.figure("distributions")["data"] if t["name"] == "MatPES elements · PBE"]
     assert len(bars) >= 5
+
+
+def test_filtered_frames_become_a_dataset_of_their_own(home, screen, raw, symbols_of) -> None:
+    page = screen("datasets").choose("dataset_elements", ["O"])
+    page.widget("subset_name").set_value("oxides")
+    page.click("Save")
+    assert not page.errors()
+    saved = open_dataset(home / "datasets", "oxides")
+    assert saved.table["frame_id"].tolist() == [d["matpes_id"] for d in raw["xfunc-dft-r2scan"] if "O" in symbols_of(d)]
+    assert saved.info.source == "xfunc-dft-r2scan: any of O"
+    assert page.widget("dataset").value == "oxides"
+    page.choose("dataset", "xfunc-dft-r2scan").widget("subset_name").set_value("xfunc-dft-pbe")
+    [sentence] = page.click("Save").errors()
+    assert "already a dataset named" in sentence
+
+
+def test_the_check_is_that_of_the_core(home, screen) -> None:
+    page = screen("datasets").choose("check_xfunc-dft-r2scan", True)
+    report = validate(open_dataset(home / "datasets", "xfunc-dft-r2scan"))
+    table = page.table("Finding", "What was found")
+    assert table["What was found"].tolist() == report.table()["What was found"].tolist()
+    assert len(table) > 3
+
+
+def test_what_can_be_exported_is_counted(home, screen, raw, symbols_of) -> None:
+    page = screen("datasets").choose("dataset_elements", ["O"])
+    n = sum("O" in symbols_of(d) for d in raw["xfunc-dft-r2scan"])
+    assert f"{n} of {len(raw['xfunc-dft-r2scan'])} frames. Tick a row" in page.words()
+    assert page.widget("export_format").options
 
 
 def test_frames_are_sorted(home, screen, raw) -> None:

@@ -13,7 +13,7 @@ from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from xfunc_core.data.importing import import_file
 
-BEFORE = {"zero_shot": "Zero-shot, GGA references", "start": "Zero-shot, this run's references"}
+BEFORE = {"zero_shot": "Zero-shot, GGA references", "start": "Before training, this run's references"}
 AFTER = "Fine-tuned"
 QUANTITIES = {  # key: array in predictions.npz, label, error unit, from eV/atom, eV/Å, GPa to it, rounding on screen
     "energy": ("energy", "Energy", "meV/atom", 1000.0, 0.051),
@@ -64,7 +64,7 @@ def test_choices_change_the_numbers(opened) -> None:
         return [getattr(metric, key) for metric in opened.at.metric]
 
     values, deltas = shown("value"), shown("delta")
-    opened.choose("before", "start")
+    opened.choose("before", "zero_shot")
     assert shown("value") == values
     assert shown("delta")[0] != deltas[0]  # only energies move with the references
     assert shown("delta")[1:] == deltas[1:]

@@ -34,7 +34,7 @@ def test_points_carry_their_frame_and_the_note_states_the_numbers(result, mode):
     np.testing.assert_array_equal(x[points.customdata], points.x)
     assert points.text[5] == f"F{points.customdata[5]}"
     rho = result.pearson_raw if mode == "raw" else result.pearson_referenced
-    assert fig.layout.annotations[0].text == f"N = 29 frames · 29 materials · ρ = {correlation_text(rho)}"
+    assert fig.layout.annotations[0].text == f"N = 29 frames · 29 materials · r = {correlation_text(rho)}"
 
 
 def test_referenced_energies_share_one_scale_and_an_identity_line(result):

@@ -112,19 +112,10 @@ def error_text(results: RunResults, part: str) -> str:
     n, lacking = metrics["n_frames"][part], metrics.get("n_test_uncovered", 0) if part == "test" else 0
     said = [f"Run {results.folder.id}: {PARTS[part].lower()} part, {count_text(n)} frames, trained on {count_text(metrics['n_frames']['train'])}; best epoch {metrics['best_epoch']}."]
     said.append(text_table(results.error_table(part).to_dict("records")))
-    said += _share_of_references(results, part)
+    said += filter(None, [results.share_of_references(part)])
     said += [f"{count_text(lacking)} test frames hold an element that no training frame has: part of their error is a missing reference energy."] if lacking else []
     said += [f"Left out {frame['frame_id']}: {frame['reason']}." for frame in metrics["left_out"]]
     return "\n".join(said)
-
-
-def _share_of_references(results: RunResults, part: str) -> list[str]:
-    """What the references did and what training did, which a single factor of improvement would mix up."""
-    steps = [results.error(stage, ENERGY, part) for stage in ("zero_shot", "start", "trained")]
-    if not all(steps):
-        return []
-    before, referenced, trained = (ENERGY.error(step["mae"]) for step in steps)
-    return [f"Energy MAE in {ENERGY.error_unit}: {before} with the GGA references, {referenced} by the run's references alone, {trained} after training."]
 
 
 def run_data(run: RunFolder) -> dict[str, Any]:

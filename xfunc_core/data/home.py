@@ -45,6 +45,11 @@ def runs_root() -> Path:
     return home() / "runs"
 
 
+def exports_root() -> Path:
+    """Where exported files lie that are too large for the browser."""
+    return home() / "exports"
+
+
 def sweeps_root() -> Path:
     """Where the records of sweeps lie, one file each."""
     return home() / "sweeps"

@@ -72,6 +72,18 @@ class Filter:
             if name - set(known):
                 raise ConfigError(f"{min(name - set(known))!r} cannot be filtered: use one of {', '.join(known)}.")
 
+    def words(self) -> str:
+        """The filter for a reader, such as ``any of Fe, O; energy above fit at most 0.5``."""
+        parts = [f"{name} {', '.join(symbols)}" for name, symbols in (("any of", self.any_of), ("all of", self.all_of), ("only", self.only), ("none of", self.without)) if symbols]
+        parts += [f"chemical system {self.chemical_system}"] if self.chemical_system else []
+        parts += [f"with {', '.join(self.labels)}"] if self.labels else []
+        parts += [] if self.hubbard_u is None else ["with Hubbard U" if self.hubbard_u else "without Hubbard U"]
+        parts += [f"id or formula contains {self.text}"] if self.text else []
+        for key, low, high in self.ranges:
+            bounds = [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None)
+            parts += [f"{key.replace('_', ' ')} {' and '.join(bounds)}"] if bounds else []
+        return "; ".join(parts) or "all frames"
+
     def where(self) -> tuple[str, list[Any]]:
         """The condition in SQL and its parameters."""
         parts = list(self._element_parts())

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from xfunc_core.analysis.correlation import ComponentCorrelation, EnergyCorrelation, correlate_components
 from xfunc_core.errors import ConfigError
-from xfunc_core.plots.theme import Palette, apply_theme, literal, nothing_to_draw, palette, scatter_class
+from xfunc_core.plots.theme import PLAIN_NUMBERS, Palette, apply_theme, literal, nothing_to_draw, palette, scatter_class
 from xfunc_core.quantities import Functional, correlation_text, count_text
 
 LABELLED = 12
@@ -50,8 +50,8 @@ def energy_scatter(
     if chosen.any():
         _add_frames(fig, pbe, r2scan, known & chosen, names, c.highlight, 0.9)
     prefix = "Referenced energy" if mode == "referenced" else "Energy"
-    fig.update_xaxes(title=f"{Functional.PBE.label} {prefix.lower()} (eV/atom)")
-    fig.update_yaxes(title=f"{Functional.R2SCAN.label} {prefix.lower()} (eV/atom)")
+    fig.update_xaxes(title=f"{Functional.PBE.label} {prefix.lower()} (eV/atom)", **PLAIN_NUMBERS)
+    fig.update_yaxes(title=f"{Functional.R2SCAN.label} {prefix.lower()} (eV/atom)", **PLAIN_NUMBERS)
     return apply_theme(
         fig,
         dark,
@@ -99,7 +99,7 @@ def _energies(result: EnergyCorrelation, mode: str) -> tuple[np.ndarray, np.ndar
 def _energy_note(result: EnergyCorrelation, mode: str, n_selected: int) -> str:
     spread = result.raw if mode == "raw" else result.referenced
     parts = [f"N = {count_text(spread.n)} frames", f"{count_text(result.n_materials)} materials"]
-    parts.append(f"ρ = {correlation_text(spread.pearson)}")
+    parts.append(f"r = {correlation_text(spread.pearson)}")
     if n_selected:
         parts.append(f"{count_text(n_selected)} selected")
     return " · ".join(parts)

@@ -69,6 +69,7 @@ def periodic_table_figure(
     log: bool = False,
     dark: bool = False,
     number_format: Callable[[float], str] = "{:.3g}".format,
+    short_format: Callable[[float], str] | None = None,
 ) -> go.Figure:
     """Colour the elements by their values; each clickable point carries its symbol in ``customdata``.
 
@@ -82,6 +83,7 @@ def periodic_table_figure(
         log: whether the colour follows the logarithm, for counts; values must be above 0.
         dark: whether the page is dark.
         number_format: writes a value without its unit.
+        short_format: the same inside a cell, where there is little room.
     """
     known = {symbol: float(v) for symbol, v in values.items() if v is not None and math.isfinite(v) and not (log and v <= 0)}
     scale = colour_scale(known.values(), diverging, log, dark)
@@ -90,7 +92,7 @@ def periodic_table_figure(
     _add_targets(fig, known, counts or {}, unit, number_format)
     shapes = [_cell(e, _fill(e, known, scale, c)) for e in ELEMENTS]
     shapes += [_outline(e, c) for e in ELEMENTS if e.symbol in selected]
-    notes = [_label(e, known, scale, c, number_format) for e in ELEMENTS]
+    notes = [_label(e, known, scale, c, short_format or number_format) for e in ELEMENTS]
     if known:
         _add_colour_bar(fig, scale, number_format, c)
         notes.append(_title(f"{title} ({unit})" if unit and title else title or unit, c))

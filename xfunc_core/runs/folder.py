@@ -85,6 +85,14 @@ class RunFolder(RunFiles):
             return self.id
 
     @property
+    def sweep(self) -> str:
+        """The sweep the run belongs to, '' if none or if its settings cannot be read."""
+        try:
+            return str(self.config().get("sweep") or "")
+        except RunError:
+            return ""
+
+    @property
     def created_at(self) -> datetime | None:
         """When the run was put into the queue; the folder's own time if that is not recorded."""
         return read_moment(self.created_file, "created_at") or modified(self.path)

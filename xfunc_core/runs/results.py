@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from xfunc_core.errors import RunError
-from xfunc_core.quantities import QUANTITIES, Quantity
+from xfunc_core.quantities import ENERGY, QUANTITIES, Quantity
 from xfunc_core.runs.folder import RunFolder
 
 STAGES = {
     "zero_shot": "Zero-shot, GGA references",
-    "start": "Zero-shot, this run's references",
+    "start": "Before training, this run's references",
     "trained": "Fine-tuned",
 }
 """Stages of a run and what they are called on screen."""
@@ -107,10 +107,14 @@ class RunResults:
             table[f"energy_{stage} (eV/atom)"] = self._array(f"{part}/{stage}/energy")
         return table
 
-    def times_better(self, quantity: Quantity, part: str = "test") -> float | None:
-        """Zero-shot MAE with the GGA references over MAE after fine-tuning."""
-        before, after = self.error("zero_shot", quantity, part), self.error("trained", quantity, part)
-        return before["mae"] / after["mae"] if before and after and after["mae"] else None
+    def share_of_references(self, part: str = "test") -> str:
+        """One sentence on what the references did and what training did to the energies, '' without energies."""
+        steps = [self.error(stage, ENERGY, part) for stage in STAGES]
+        if not all(steps):
+            return ""
+        before, referenced, trained = (ENERGY.error(step["mae"]) for step in steps)
+        sentence = f"Energy MAE in {ENERGY.error_unit}: {before} with the GGA references, {referenced} by this run's references alone, {trained} after training."
+        return sentence if steps[2]["mae"] < steps[1]["mae"] else f"{sentence} Training did not help the energies here."
 
 
 def _check(metrics: dict[str, Any]) -> None:

@@ -1,0 +1,66 @@
+"""What can be done with the frames of a dataset: export them, save them as a subset, check the dataset."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import streamlit as st
+
+from pages._ui import loaders
+from pages._ui.shell import plain, sentences
+from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.exporting import ExportFormat, export
+from xfunc_core.data.home import datasets_root, exports_root
+from xfunc_core.data.query import Filter, FrameQuery
+from xfunc_core.data.subsets import save_subset
+from xfunc_core.quantities import count_text
+
+_DOWNLOADED = 20_000
+"""Frames up to which a file goes through the browser; it is made in memory. More are written to a file here."""
+
+
+def export_frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
+    """Write the filtered frames to a file in one of the field's formats."""
+    n = query.count(wanted)
+    with st.popover(f"Export {count_text(n)} frames", icon=":material/download:", disabled=not n):
+        kind = st.radio("Format", list(ExportFormat), format_func=lambda f: f.label, captions=[f.sentence for f in ExportFormat], key="export_format")
+        name = f"{dataset.info.name}{kind.suffix}"
+        if n <= _DOWNLOADED:
+            st.download_button("Download", lambda: _as_bytes(dataset, query, wanted, kind), name, icon=":material/download:")
+        elif st.button("Write the file", icon=":material/save:", help=f"More than {count_text(_DOWNLOADED)} frames are written here, not sent to the browser."):
+            with sentences(stop=False), st.status("Writing …") as status:
+                exports_root().mkdir(parents=True, exist_ok=True)
+                export(dataset, query.rows(wanted), exports_root() / name, kind, progress=lambda done: status.update(label=f"{count_text(done)} of {count_text(n)} frames"))
+                status.update(label=plain(f"Written to {exports_root() / name}"), state="complete")
+
+
+def save_frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
+    """Save the filtered frames as a dataset of their own."""
+    n = query.count(wanted)
+    with st.popover(f"Save {count_text(n)} frames as a dataset", icon=":material/bookmark_add:", disabled=not n):
+        name = st.text_input("Name", f"{dataset.info.name}-subset"[:64], key="subset_name", help="Lower-case letters, digits, '.', '_' and '-'.")
+        title = st.text_input("Title on screen", key="subset_title", placeholder="as the name")
+        st.caption(plain(wanted.words()))
+        if st.button("Save", icon=":material/save:"):
+            with sentences(stop=False):
+                saved = save_subset(dataset, query.rows(wanted), datasets_root(), name, title, wanted.words())
+                st.session_state["shown_next"] = saved.info.name  # the box above is drawn already
+                st.rerun()
+
+
+def check(dataset: Dataset) -> None:
+    """Everything that may be in the way of using the dataset, on request."""
+    if not st.toggle("Check every frame", key=f"check_{dataset.info.name}", help="Duplicates, missing labels, outliers, isolated atoms, mixed energies, rare elements; seconds for 400,000 frames."):
+        return
+    with sentences(stop=False):
+        report = loaders.validation(dataset)
+        (st.warning if report.warnings else st.success)(plain(report.verdict))
+        st.dataframe(report.table(), hide_index=True)
+        st.download_button("Report with all ids (JSON)", lambda: json.dumps(report.to_json(), indent=1), f"{dataset.info.name}-report.json", "application/json", icon=":material/download:")
+
+
+def _as_bytes(dataset: Dataset, query: FrameQuery, wanted: Filter, kind: ExportFormat) -> bytes:
+    target = io.BytesIO()
+    export(dataset, query.rows(wanted), target, kind)
+    return target.getvalue()
