@@ -7,7 +7,7 @@ import pytest
 from xfunc_core.analysis.laws import law_table, scaling_laws
 from xfunc_core.quantities import ENERGY, FORCE
 
-SIZES = (100, 200, 400, 800)
+SIZES = (100, 200, 400, 1000)
 
 
 def sweep(amplitudes={"M1": (30.0, -0.6), "M4": (1.0, -0.3)}, sizes=SIZES, seeds=3, noise=0.02):  # noqa: B006
@@ -40,7 +40,7 @@ def test_the_crossing_is_where_the_two_lines_meet():
 
 def test_unfinished_runs_are_left_out():
     runs = sweep()
-    runs.loc[runs["size"] == 800, "energy"] = np.nan
+    runs.loc[runs["size"] == 1000, "energy"] = np.nan
     laws = scaling_laws(runs, ENERGY)
     assert laws.by_method["M4"].n_runs == 9
     assert laws.table["size"].max() == 400
@@ -48,8 +48,8 @@ def test_unfinished_runs_are_left_out():
 
 def test_the_sentences_predict_the_largest_size_and_say_what_cannot_be_told():
     said = " ".join(scaling_laws(sweep(noise=0.0), ENERGY).sentences(ENERGY))
-    at_800 = ENERGY.error_with_unit(800**-0.3)
-    assert f"M4: the smaller sizes predict {at_800} at N = 800; measured {at_800}." in said
+    at_1000 = ENERGY.error_with_unit(1000**-0.3)
+    assert f"M4: the smaller sizes predict {at_1000} at N = 1,000; measured {at_1000}." in said
     assert "M4: 4 sizes are too few to tell a floor from a slope" in said
 
 
@@ -73,7 +73,7 @@ def test_subsets_of_one_nominal_size_are_one_size():
     runs = sweep(seeds=2).assign(nominal_size=lambda t: t["size"])
     runs["size"] += np.tile([-3, 5], len(runs) // 2)  # whole materials: 97 and 105 frames instead of 100
     laws = scaling_laws(runs, ENERGY)
-    assert sorted(laws.table["size"].unique()) == [101, 201, 401, 801]
+    assert sorted(laws.table["size"].unique()) == [101, 201, 401, 1001]
     assert laws.by_method["M4"].band.fit.n_sizes == 4
     assert not any("at every step" in s for s in laws.caveats)
 
@@ -101,9 +101,9 @@ def test_the_table_names_method_largest_size_and_error_there():
     runs = sweep()
     row = law_table(scaling_laws(runs, ENERGY), ENERGY).set_index("Method").loc["M4 · transfer, refitted AtomRef"]
     m4 = runs[runs["method"] == "M4"]
-    at_largest = m4[m4["size"] == 800]["energy"].mean()
+    at_largest = m4[m4["size"] == 1000]["energy"].mean()
     slope, _ = np.polyfit(np.log10(m4["size"]), np.log10(m4["energy"]), 1)
-    assert row["Largest N"] == "800"
+    assert row["Largest N"] == "1,000"
     assert row["Test MAE there (meV/atom)"] == f"{1000 * at_largest:,.1f}"
     assert row["Exponent (95 % interval)"].startswith(f"−{-slope:.2f} (−")
 

@@ -16,7 +16,7 @@ def table():
     rows = [
         {"method": m, "size": n, "seed": k, "error": a * n**-0.4 * np.exp(rng.normal(0, 0.05))}
         for m, a in (("M1", 3.0), ("M4", 0.5))
-        for n in (100, 200, 400, 800)
+        for n in (100, 200, 400, 1000)
         for k in range(2)
     ]
     return pd.DataFrame([*rows, {"method": "M4", "size": 0, "seed": 0, "error": 0.17}])
@@ -46,8 +46,8 @@ def test_runs_means_and_fits_are_drawn_in_the_error_unit(table, bands):
     np.testing.assert_allclose(means.y, 1000 * m1.groupby("size")["error"].mean())
     assert f"{bands['M1'].fit.slope:.2f}".replace("-", "−") in means.name
     lines = [t for t in fig.data if t.line.dash in ("solid", "dash")]
-    assert [list(t.x) for t in lines[:2]] == [pytest.approx([100, 800]), pytest.approx([800, 8000])]
-    np.testing.assert_allclose(lines[0].y, 1000 * bands["M1"].fit.predict([100, 800]))
+    assert [list(t.x) for t in lines[:2]] == [pytest.approx([100, 1000]), pytest.approx([1000, 10000])]
+    np.testing.assert_allclose(lines[0].y, 1000 * bands["M1"].fit.predict([100, 1000]))
     assert sum(t.fill == "toself" for t in fig.data) == 2
     assert fig.layout.annotations[-1].text == "N = 16 runs · 4 sizes · 2 seeds"
 
@@ -80,7 +80,7 @@ def test_a_method_without_a_fit_keeps_its_points(table):
 
 
 def test_one_seed_draws_a_line_without_an_interval(table):
-    few = table[(table["size"].isin([100, 800])) & (table["seed"] == 0)]
+    few = table[(table["size"].isin([100, 1000])) & (table["seed"] == 0)]
     fig = scaling_figure(few, {m: bootstrap_power_law(t) for m, t in few.groupby("method")}, ENERGY)
     assert sum(t.line.dash == "solid" for t in fig.data) == 2 and not any(t.fill for t in fig.data)
 

@@ -18,6 +18,8 @@ from xfunc_core.analysis.resampling import cluster_weights
 from xfunc_core.errors import DataError
 
 GRID_POINTS = 60
+DECADE = 10.0
+"""Sizes that span less than this factor are not extrapolated from."""
 EXTRAPOLATION = 10.0
 """The grid of a band ends at this multiple of the largest measured size."""
 
@@ -80,8 +82,8 @@ class PowerLawBand:
 
     @property
     def may_extrapolate(self) -> bool:
-        """Whether the line may be drawn beyond the data: three sizes or more, and an error that falls."""
-        return self.fit.n_sizes >= 3 and self.fit.slope < 0
+        """Whether the line may be drawn beyond the data: three sizes or more over a decade or more, and an error that falls."""
+        return self.fit.n_sizes >= 3 and self.fit.slope < 0 and self.largest >= DECADE * self.grid[0]
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def caveats(table: pd.DataFrame) -> list[str]:
     if seeds < 3:
         noun = "seed" if seeds == 1 else "seeds"
         said.append(f"Only {seeds} {noun} at some sizes: the scatter between runs is hardly known; take the interval as a rough guide.")
-    if distinct > 1 and sizes.max() / sizes.min() < 10:
+    if distinct > 1 and sizes.max() / sizes.min() < DECADE:
         said.append(f"The sizes span a factor of {sizes.max() / sizes.min():.1f}, less than one decade: do not extrapolate.")
     means = table.groupby("size")["error"].mean().to_numpy()
     if distinct > 1 and np.any(np.diff(means) >= 0):
