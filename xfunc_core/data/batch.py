@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from xfunc_core.data.frame import Frame
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
+
+_OF_A_FRAME = ("frame_ids", "material_ids", "n_atoms", "lattice", "energy", "correction", "stress", "hubbard_u", "provenance")
+_OF_AN_ATOM = ("numbers", "positions", "forces", "magmoms")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,17 @@ class FrameBatch:
                 magmoms=_unless_absent(self.magmoms[atoms]),
                 hubbard_u=self.hubbard_u[i],
                 provenance=json.loads(self.provenance[i]),
+            )
+
+    def parts(self, n_frames: int) -> Iterator[FrameBatch]:
+        """The batch in parts of so many frames; they share its arrays."""
+        bounds = [*self.first_atom[::n_frames].tolist(), len(self.numbers)]
+        for start, first, end in zip(range(0, len(self), n_frames), bounds[:-1], bounds[1:], strict=True):
+            frames, atoms = slice(start, start + n_frames), slice(first, end)
+            yield replace(
+                self,
+                **{name: getattr(self, name)[frames] for name in _OF_A_FRAME},
+                **{name: getattr(self, name)[atoms] for name in _OF_AN_ATOM},
             )
 
     @classmethod

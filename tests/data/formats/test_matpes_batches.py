@@ -260,3 +260,12 @@ def test_batches_flatten_and_come_apart_again() -> None:
     for a, b in zip(frames, again, strict=True):
         np.testing.assert_array_equal(a.positions, b.positions)
         assert (a.magmoms is None) == (b.magmoms is None)
+
+
+@pytest.mark.parametrize("size", [1, 7, 89, 1000])
+def test_parts_of_a_batch_are_its_frames(size: int) -> None:
+    batch = FrameBatch.of(one_by_one(read_matpes_in_batches(BUNDLED / "MatPES-PBE-Element-Refs.json.gz")))
+    parts = list(batch.parts(size))
+    assert {len(part) for part in parts[:-1]} <= {size}
+    assert sum(map(len, parts)) == len(batch)
+    assert [plain(frame) for frame in one_by_one(parts)] == [plain(frame) for frame in batch.frames()]

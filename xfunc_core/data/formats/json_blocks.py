@@ -20,7 +20,7 @@ from xfunc_core.data.formats import json_stream
 from xfunc_core.data.formats.opening import GZIP_MAGIC, open_file
 from xfunc_core.errors import DataError
 
-CHUNK = 1 << 20
+CHUNK = 4 << 20
 """Bytes that are read at a time; a block has about as many."""
 MOST_SCANNED = 16 << 20
 """Bytes that are looked through for braces; their places take eight times as much memory at worst."""

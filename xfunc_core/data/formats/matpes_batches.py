@@ -25,6 +25,8 @@ from xfunc_core.quantities import Functional
 
 THREADS = min(4, os.cpu_count() or 1)
 """Blocks that are parsed at once; Arrow parses without Python's lock."""
+FRAMES_PER_BATCH = 1000
+"""Frames that are handed on together, so that others can tell how far the reading is; parsing likes more."""
 DOCUMENTS_PER_LOOK = 16
 """Documents of an irregular block that are tried together before each is looked at alone."""
 
@@ -34,7 +36,8 @@ def read_matpes_in_batches(path: Path, functional: Functional | None = None) -> 
     position = 0
     try:
         for block, batch in _parsed_ahead(read_blocks(path)):
-            for item in [batch] if batch and functional in (None, batch.functional) else _looked_at(block, functional, path, position):
+            fits = batch is not None and functional in (None, batch.functional)
+            for item in batch.parts(FRAMES_PER_BATCH) if fits else _looked_at(block, functional, path, position):
                 yield item
                 position += len(item) if isinstance(item, FrameBatch) else not isinstance(item, Note)
         if not position:
