@@ -38,7 +38,8 @@ def above_elemental_fit(numbers: np.ndarray, n_atoms: np.ndarray, energy: np.nda
         triangle = np.linalg.qr(np.vstack([triangle, weighted]), mode="r")
     of_element = np.zeros(256)
     of_element[present] = np.linalg.lstsq(triangle[:, :-1], triangle[:, -1], rcond=None)[0]
-    return per_atom - np.add.reduceat(of_element[numbers], np.cumsum(n_atoms) - n_atoms) / n_atoms
+    with np.errstate(all="ignore"):  # absurd energies are kept as they are and give absurd columns
+        return per_atom - np.add.reduceat(of_element[numbers], np.cumsum(n_atoms) - n_atoms) / n_atoms
 
 
 def _fractions(numbers: np.ndarray, n_atoms: np.ndarray, frames: np.ndarray, present: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
