@@ -74,8 +74,8 @@ def drawn(array):
 def test_headline_numbers_equal_those_of_the_raw_files(home, screen, shared) -> None:
     frames = shared(XFUNC_DFT)
     page = screen("explore")
-    assert page.number("Correlation, raw") == pytest.approx(np.corrcoef(frames.pbe, frames.r2scan)[0, 1], abs=ROUNDED)
-    assert page.number("Correlation, referenced") == pytest.approx(np.corrcoef(frames.pbe_referenced, frames.r2scan_referenced)[0, 1], abs=ROUNDED)
+    assert page.number("r, raw") == pytest.approx(np.corrcoef(frames.pbe, frames.r2scan)[0, 1], abs=ROUNDED)
+    assert page.number("r, referenced") == pytest.approx(np.corrcoef(frames.pbe_referenced, frames.r2scan_referenced)[0, 1], abs=ROUNDED)
     assert page.number("Mean shift (eV/atom)") == pytest.approx((frames.r2scan - frames.pbe).mean(), abs=0.51e-3)
     assert page.number("Frames in both") == len(frames.ids)
     assert f"on these same {len(frames.ids):,} frames, so the referenced correlation is in-sample" in page.words()
@@ -202,7 +202,7 @@ def test_matpes_elements_pair_by_id_and_geometry(home, screen, shared, raw, as_n
     frames = shared(MATPES)
     page = choose_matpes(screen("explore"))
     assert page.number("Frames in both") == len(frames.ids) == 63
-    assert page.number("Correlation, raw") == pytest.approx(np.corrcoef(frames.pbe, frames.r2scan)[0, 1], abs=ROUNDED)
+    assert page.number("r, raw") == pytest.approx(np.corrcoef(frames.pbe, frames.r2scan)[0, 1], abs=ROUNDED)
     assert page.number("Mean shift (eV/atom)") == pytest.approx((frames.r2scan - frames.pbe).mean(), abs=0.51e-3)
     alone = page.table("frame_id", "reason")
     ids = {label: {d["matpes_id"] for d in raw[name]} - set(frames.ids) for label, name in zip(("PBE", "r²SCAN"), MATPES, strict=True)}
@@ -213,7 +213,7 @@ def test_matpes_elements_pair_by_id_and_geometry(home, screen, shared, raw, as_n
 def test_matpes_elements_against_isolated_atoms(home, screen, raw) -> None:
     """One crystal an element: least squares leaves nothing, the energies of atoms leave the cohesive energies."""
     page = choose_matpes(screen("explore"))
-    assert page.metric("Correlation, referenced") == "–"
+    assert page.metric("r, referenced") == "–"
     [references] = [box for box in page.at.selectbox if box.label == "References"]
     references.select_index(references.options.index("Isolated atoms"))
     page.run()
@@ -222,7 +222,7 @@ def test_matpes_elements_against_isolated_atoms(home, screen, raw) -> None:
     shared_ids = [frame_id for frame_id in pbe if frame_id in r2scan]
     for documents in (pbe, r2scan):
         cohesive.append([documents[i]["energy"] / len(documents[i]["structure"]["sites"]) - documents[i]["energy_atomic"] for i in shared_ids])
-    assert page.number("Correlation, referenced") == pytest.approx(np.corrcoef(*cohesive)[0, 1], abs=ROUNDED)
+    assert page.number("r, referenced") == pytest.approx(np.corrcoef(*cohesive)[0, 1], abs=ROUNDED)
 
 
 def test_pbe_data_follow_the_r2scan_data(home, screen) -> None:

@@ -35,7 +35,7 @@ class PairingMethod(Enum):
     @property
     def label(self) -> str:
         """The short name on screen."""
-        return {"id": "Same id and geometry", "material": "Same material, lowest frame", "structure": "Same structure"}[self.value]
+        return {"id": "Same id", "material": "Same material", "structure": "Same structure"}[self.value]
 
     @property
     def sentence(self) -> str:

@@ -21,7 +21,7 @@ class PairedScheme(Enum):
     @property
     def label(self) -> str:
         """The name on screen."""
-        return {"lstsq": "Least squares per functional", "isolated-atoms": "Isolated atoms"}[self.value]
+        return {"lstsq": "Least squares", "isolated-atoms": "Isolated atoms"}[self.value]
 
 
 @dataclass(frozen=True)
