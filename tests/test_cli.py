@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "xfunc_core" / "data" / "bundled"
 SHARED = ROOT.parent / "shared" / "data"
 R2SCAN, PBE = "xfunc-dft-r2scan", "xfunc-dft-pbe"
-COMMANDS = ("import", "datasets", "correlate", "references", "finetune", "runs", "evaluate", "sweep", "scaling")
+COMMANDS = ("references", "finetune", "runs", "evaluate", "sweep", "scaling")
 TINY = ("--train-size", "8", "--epochs", "2")
 
 Said = tuple[int, str, str]
@@ -210,65 +210,6 @@ def test_correlate_shows_n_mae_and_rmse_with_units(call: Call, pairs: list[Any])
     n = sum(any(site["species"][0]["element"] == "O" for site in a["structure"]["sites"]) for a, _ in pairs)
     rows = [line.split() for line in out.splitlines() if line.startswith("O ")]
     assert [row[1] for row in rows] == [str(n)]
-
-
-def test_import_reads_shared_matpes_samples_and_pairs_them(call: Call) -> None:
-    pbe, r2scan = SHARED / "MatPES-PBE-elements-sample.json.gz", SHARED / "MatPES-R2SCAN-elements-sample.jsonl"
-    if not pbe.exists():
-        pytest.skip(f"{SHARED} is not here")
-    code, out, err = call("import", pbe, "--json")
-    assert code == 0, err
-    assert parsed(out)["dataset"]["name"] == "matpes-pbe-elements-sample"
-    assert parsed(out)["kept"] == len(json.loads(gzip.decompress(pbe.read_bytes())))
-    assert call("import", r2scan, "--name", "elements")[0] == 0
-    assert call("import", r2scan, "--name", "elements")[0] == 1
-    assert call("import", r2scan, "--name", "elements", "--replace")[0] == 0
-    found = parsed(call("correlate", "matpes-pbe-elements-sample", "elements", "--json")[1])
-    assert 0 < found["n_pairs"] < 89 and found["components"]["magmom"]["n"] > 0
-    assert call("datasets", "elements", "--delete")[1].strip() == "Deleted dataset elements."
-    assert call("datasets", "elements")[0] == 1
-
-
-def test_import_reads_mptrj_when_told_and_says_so_when_not(call: Call) -> None:
-    file = SHARED / "MPtrj_sample.json"
-    if not file.exists():
-        pytest.skip(f"{SHARED} is not here")
-    code, _, err = call("import", file)
-    assert code == 1 and "mptrj" in err
-    code, out, err = call("import", file, "--format", "mptrj", "--name", "trajectories", "--json")
-    assert code == 0, err
-    raw = json.loads(file.read_text())
-    data = parsed(out)
-    assert data["documents"] == sum(map(len, raw.values())) and data["dataset"]["n_materials"] == len(raw)
-    assert data["notes"] and all(note in call("datasets", "trajectories")[1] for note in data["notes"])
-    call("datasets", "trajectories", "--delete")
-
-
-def test_import_reports_what_it_left_out_and_masked(call: Call, tmp_path: Path) -> None:
-    good = next(iter(documents("xfunc-dft-PBE.jsonl.gz").values()))
-    file = tmp_path / "mixed.jsonl"
-    file.write_text("\n".join(json.dumps(d) for d in (good, {**good, "matpes_id": "b", "stress": None}, good)))
-    code, out, _ = call("import", file)
-    assert code == 0 and "2 of 3 documents were kept." in out and "no stress" in out and "occurred before" in out
-    data = parsed(call("datasets", "mixed", "--json")[1])
-    assert [d["n"] for d in data["dropped"]] == [1] and data["masked"][0]["example"] == "b"
-    call("datasets", "mixed", "--delete")
-
-
-def test_import_says_how_many_documents_it_has_read(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("XFUNC_HOME", str(home))
-    monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
-    good = next(iter(documents("xfunc-dft-PBE.jsonl.gz").values()))
-    file = tmp_path / "many.jsonl"
-    file.write_text("\n".join(json.dumps({**good, "matpes_id": str(i)}) for i in range(2001)))
-    assert cli.main(["import", str(file), "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert parsed(out)["kept"] == 2001
-    lines = err.splitlines()
-    counts = [int(line.removesuffix(" documents read …").replace(",", "")) for line in lines[1:]]
-    assert lines[0] == "Reading many.jsonl …"
-    assert counts and counts == sorted(set(counts)) and counts[-1] <= 2001
-    cli.main(["datasets", "many", "--delete"])
 
 
 # --- references -------------------------------------------------------------------------------

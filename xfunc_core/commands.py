@@ -1,4 +1,7 @@
-"""What can be written on the command line, its help, and which answer each command asks for."""
+"""What can be written on the command line, its help, and which answer each command asks for.
+
+Those on data are in `commands_data` and `commands_frames`.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from xfunc_core.answers import data, references, runs, sweeps, training
+from xfunc_core import commands_data, commands_frames
+from xfunc_core.answers import references, runs, sweeps, training
 from xfunc_core.answers.answer import Answer, Say
+from xfunc_core.command_parser import PROGRAM, Parser, UsageError, add_command
 from xfunc_core.data.home import home
-from xfunc_core.data.importing import READERS
 from xfunc_core.errors import ConfigError
-from xfunc_core.quantities import QUANTITIES, Functional, Method
-from xfunc_core.references.paired import PairedScheme
+from xfunc_core.quantities import QUANTITIES, Method
 from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.identity import Identity
@@ -31,15 +34,13 @@ from xfunc_core.runs.state import RunState
 from xfunc_core.training.settings import DEVICES, FinetuneSettings
 from xfunc_core.training.sweep import BUDGETS, EQUAL_STEPS
 
-Run = Callable[[argparse.Namespace, Say], Answer]
-
-PROGRAM = "python -m xfunc_core"
 _DESCRIPTION = """\
 xfunc moves CHGNet, a machine-learning interatomic potential, from PBE to r²SCAN.
 
 A first walk through, on the data that comes with xfunc:
 
   {program} datasets                          what is there
+  {program} check xfunc-dft-r2scan            whether it can be trusted
   {program} correlate                         PBE against r²SCAN, raw and referenced
   {program} references xfunc-dft-r2scan       reference energies, fitted on the training part
   {program} finetune xfunc-dft-r2scan --wait  fine-tune CHGNet with the paper's method M4
@@ -51,85 +52,21 @@ Everything lies in XFUNC_HOME (now {home}).
 Runs go on when the command ends; --wait stays with them, --here does their work in this process (for Slurm)."""
 _EPILOG = "Every command takes --json and has its own help with examples: {program} COMMAND --help. The walk-through is in docs/cli.md."
 
+__all__ = ["UsageError", "parser"]
+
 _BY_SWEEP = ("method", "train_size", "seed", "subset_seed", "sweep")
 """Settings that a sweep sets for each of its runs."""
 _FOR_REFERENCES = ("split_seed", "validation_fraction", "test_fraction", "train_size", "subset_seed")
 _CHOICES = {"method": [m.value for m in Method], "references": [s.value for s in Scheme if s is not Scheme.KEEP], "device": list(DEVICES)}
 
 
-class UsageError(Exception):
-    """The command is not written right; the message is a sentence."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises what argparse would print, and takes no abbreviated options: a script must not change its meaning later."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, formatter_class=_Formatter, allow_abbrev=False, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}. See: {self.prog} --help")
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of descriptions, and names the default where an option has one worth a word."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30)
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        shown = "" if action.default in (None, False, "", argparse.SUPPRESS) else " (default: %(default)s)"
-        return (action.help or "") + shown
-
-
 def parser() -> argparse.ArgumentParser:
     """The whole command line. A parsed command has ``run``, which takes the options and a `Say`."""
-    whole = _Parser(PROGRAM, description=_DESCRIPTION.format(program=PROGRAM, home=home()), epilog=_EPILOG.format(program=PROGRAM))
+    whole = Parser(PROGRAM, description=_DESCRIPTION.format(program=PROGRAM, home=home()), epilog=_EPILOG.format(program=PROGRAM))
     added = whole.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_import, _datasets, _correlate, _references, _finetune, _runs, _evaluate, _sweep, _scaling):
+    for add in (*commands_data.COMMANDS, *commands_frames.COMMANDS, _references, _finetune, _runs, _evaluate, _sweep, _scaling):
         add(added)
     return whole
-
-
-def _command(added: Any, name: str, run: Run, sentence: str, examples: Sequence[str], note: str = "") -> argparse.ArgumentParser:
-    shown = "\n".join(["examples:", *(f"  {PROGRAM} {name} {example}".rstrip() for example in examples), *(["", note] if note else [])])
-    command = added.add_parser(name, help=sentence, description=sentence, epilog=shown.replace("%", "%%"))
-    command.add_argument("--json", action="store_true", help="answer in JSON, for scripts; errors too, on stderr")
-    command.set_defaults(run=run)
-    return command
-
-
-def _import(added: Any) -> None:
-    examples = ["MatPES-R2SCAN-2025.1.json.gz", "MPtrj_2022.9_full.json --format mptrj", "frames.jsonl --name my-pbe --functional pbe --title 'My PBE set'"]
-    note = "Each format has its own units; xfunc keeps total eV, eV/Å, GPa (tension positive, xx yy zz yz xz xy) and μB. See docs/data.md."
-    command = _command(added, "import", lambda o, say: data.import_dataset(o.file, o.format, o.name, o.title, o.functional, o.replace, say), "Import a file as a dataset.", examples, note)
-    command.add_argument("file", help="path of the file, or of a folder where the format is one of several files; nothing in it is changed")
-    command.add_argument("--format", choices=list(READERS), default=next(iter(READERS)), help="of the file")
-    command.add_argument("--name", help="name of the dataset; made from the file's name if not given")
-    command.add_argument("--title", default="", help="title on screen; the name if empty")
-    command.add_argument("--functional", choices=[f.value for f in Functional], help="for files whose documents do not say")
-    command.add_argument("--replace", action="store_true", help="replace a dataset of the same name")
-
-
-def _datasets(added: Any) -> None:
-    def run(o: argparse.Namespace, say: Say) -> Answer:
-        if o.delete and not o.name:
-            raise ConfigError(f"Name the dataset to delete: {PROGRAM} datasets NAME --delete.")
-        return data.delete(o.name) if o.delete else data.describe(o.name) if o.name else data.datasets()
-
-    command = _command(added, "datasets", run, "List the datasets, or describe or delete one.", ["", "xfunc-dft-r2scan", "my-pbe --delete"])
-    command.add_argument("name", nargs="?", help="describe this one")
-    command.add_argument("--delete", action="store_true", help="delete it")
-
-
-def _correlate(added: Any) -> None:
-    examples = ["", "--elements O,F", "matpes-elements-pbe matpes-elements-r2scan --references isolated-atoms"]
-    note = "Frames pair by id and equal geometry. Energies per atom in eV/atom, forces eV/Å, stress GPa, moments μB; r is Pearson's coefficient."
-    command = _command(added, "correlate", lambda o, say: data.correlate(o.pbe, o.r2scan, o.references, o.elements), "Correlate PBE with r²SCAN over the frames that two datasets share.", examples, note)
-    command.add_argument("pbe", nargs="?", default="xfunc-dft-pbe", help="dataset labelled with PBE")
-    command.add_argument("r2scan", nargs="?", default="xfunc-dft-r2scan", help="dataset labelled with r²SCAN")
-    command.add_argument("--references", choices=[s.value for s in PairedScheme], default=PairedScheme.LSTSQ.value, help="what to subtract from the energies")
-    command.add_argument("--elements", default="", metavar="Fe,O", help="only these in the table of elements")
 
 
 def _references(added: Any) -> None:
@@ -138,7 +75,7 @@ def _references(added: Any) -> None:
 
     note = "\n".join(f"  {s.value:<14} {s.sentence}" for s in Scheme)
     examples = ["xfunc-dft-r2scan", "xfunc-dft-r2scan --scheme lstsq --train-size 20", "xfunc-dft-r2scan --compare"]
-    command = _command(added, "references", run, "Fit elemental reference energies (eV/atom) on the training part of a dataset.", examples, f"schemes:\n{note}")
+    command = add_command(added, "references", run, "Fit elemental reference energies (eV/atom) on the training part of a dataset.", examples, f"schemes:\n{note}")
     command.add_argument("dataset")
     command.add_argument("--scheme", choices=[s.value for s in Scheme], default=FinetuneSettings.references, help="how to choose them; see docs/references.md")
     command.add_argument("--compare", action="store_true", help="lay the errors of the pretrained network under every scheme side by side")
@@ -151,7 +88,7 @@ def _finetune(added: Any) -> None:
 
     methods = "\n".join(f"  {m.value}  {m.sentence}" for m in Method)
     examples = ["xfunc-dft-r2scan --wait", "xfunc-dft-r2scan --method M3 --epochs 50 --dry-run", "--config settings.json --seed 1", "my-r2scan --device cuda --here     (in a Slurm job)"]
-    command = _command(added, "finetune", run, "Fine-tune CHGNet in the background; the run goes on when this command ends.", examples, f"methods:\n{methods}")
+    command = add_command(added, "finetune", run, "Fine-tune CHGNet in the background; the run goes on when this command ends.", examples, f"methods:\n{methods}")
     command.add_argument("dataset", nargs="?", help="what to learn from; --config may name it instead")
     command.add_argument("--config", metavar="FILE", help="JSON of settings to start from: a run's config.json, or what --dry-run --json prints; options overrule it")
     _waiting_options(command, "the run's errors", "only show the resolved settings and the estimated time")
@@ -169,7 +106,7 @@ def _runs(added: Any) -> None:
         acts = {None: runs.show, "cancel": runs.cancel, "delete": runs.delete, "log": lambda name: runs.log(name, o.lines)}
         return acts[o.action](o.run_id)
 
-    command = _command(added, "runs", run, "List the runs, or look at, cancel, resume or delete one.", ["", "RUN", "RUN --log --lines 20", "RUN --cancel", "RUN --resume --wait", "RUN --delete"])
+    command = add_command(added, "runs", run, "List the runs, or look at, cancel, resume or delete one.", ["", "RUN", "RUN --log --lines 20", "RUN --cancel", "RUN --resume --wait", "RUN --delete"])
     command.add_argument("run_id", nargs="?", metavar="RUN", help="this one only")
     actions = command.add_mutually_exclusive_group()
     for action, sentence in (("cancel", "ask it to stop"), ("resume", "go on from its last finished epoch"), ("delete", "delete its folder"), ("log", "print the end of its log")):
@@ -183,7 +120,7 @@ def _runs(added: Any) -> None:
 def _evaluate(added: Any) -> None:
     examples = ["RUN", "RUN --part validation", "RUN xfunc-dft-r2scan", "pretrained matpes-elements-pbe", "best.pth.tar my-r2scan"]
     note = "Errors: energy meV/atom, force meV/Å (each component), stress GPa (each component), magnetic moment μB (each atom); N counts those."
-    command = _command(added, "evaluate", lambda o, say: training.evaluate(o.model, o.dataset, o.part, say), "Show a run's errors before and after training, or evaluate a model on a whole dataset.", examples, note)
+    command = add_command(added, "evaluate", lambda o, say: training.evaluate(o.model, o.dataset, o.part, say), "Show a run's errors before and after training, or evaluate a model on a whole dataset.", examples, note)
     command.add_argument("model", help="a run, the path of a CHGNet checkpoint, or 'pretrained'")
     command.add_argument("dataset", nargs="?", help="evaluate on every frame of this dataset instead of the run's own parts")
     command.add_argument("--part", choices=list(PARTS), default="test", help="of the run's split")
@@ -195,7 +132,7 @@ def _sweep(added: Any) -> None:
 
     examples = ["xfunc-dft-r2scan --wait", "xfunc-dft-r2scan --sizes 8,16,32 --seeds 3 --dry-run", "my-r2scan --name night --device cuda --here     (in each job of a Slurm array)"]
     note = "Validation and test frames are the same in every run; the subsets of one seed are nested; references are fitted on the subset alone."
-    command = _command(added, "sweep", run, "Fine-tune over methods, nested training sizes and seeds, for a scaling law.", examples, note)
+    command = add_command(added, "sweep", run, "Fine-tune over methods, nested training sizes and seeds, for a scaling law.", examples, note)
     command.add_argument("dataset")
     command.add_argument("--methods", default="M1,M4", help="separated by commas")
     command.add_argument("--sizes", default="", help="training frames, separated by commas; if empty, four sizes that halve from all")
@@ -211,7 +148,7 @@ def _scaling(added: Any) -> None:
         return sweeps.scaling(o.sweep_id, o.quantity, o.paper, o.runs) if o.sweep_id else sweeps.listing()
 
     note = "The law is MAE = A · N^exponent, fitted to single runs; the interval is a bootstrap over sizes and seeds. N counts training frames."
-    command = _command(added, "scaling", run, "Fit the scaling laws of a sweep; without a name, list the sweeps.", ["", "SWEEP", "SWEEP --quantity force --paper"], note)
+    command = add_command(added, "scaling", run, "Fit the scaling laws of a sweep; without a name, list the sweeps.", ["", "SWEEP", "SWEEP --quantity force --paper"], note)
     command.add_argument("sweep_id", nargs="?", metavar="SWEEP", help="this one")
     command.add_argument("--quantity", choices=[q.key for q in QUANTITIES], default=QUANTITIES[0].key, help="whose test MAE")
     command.add_argument("--runs", action="store_true", help="list the runs as well")

@@ -1,4 +1,4 @@
-"""Datasets, runs and sweeps by name, with the nearest name when there is none of that name."""
+"""Datasets, imports, runs and sweeps by name, with the nearest name when there is none of that name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.home import datasets_root, home, runs_root, sweeps_root
+from xfunc_core.data.home import datasets_root, home, imports_root, runs_root, sweeps_root
 from xfunc_core.data.library import install_bundled, list_datasets, open_dataset
 from xfunc_core.errors import DataError, RunError
 from xfunc_core.runs.folder import RunFolder, list_runs
@@ -52,6 +52,18 @@ def run(run_id: str) -> RunFolder:
     if run_id not in found:
         raise RunError(f"There is no run {run_id!r} in {home()}: {_instead(run_id, list(found), 'runs')}")
     return found[run_id]
+
+
+def import_job(job_id: str) -> RunFolder:
+    """An import in the background by id.
+
+    Raises:
+        RunError: there is none of that id.
+    """
+    found = {folder.id: folder for folder in list_runs(imports_root())}
+    if job_id not in found:
+        raise RunError(f"There is no import {job_id!r} in {home()}: {_instead(job_id, list(found), 'imports')}")
+    return found[job_id]
 
 
 def sweep(sweep_id: str) -> SweepRecord:
