@@ -127,7 +127,7 @@ def _redraw_page_on_change(states: Sequence[tuple[str, str]]) -> None:
 
 
 def _import(job: RunFolder, status: ImportStatus) -> None:
-    left, middle, right = st.columns([6, 1, 1], vertical_alignment="center")
+    left, middle, right = st.columns([5, 1.4, 1.4], vertical_alignment="center")
     left.markdown(f"**{plain(status.title)}** · {status.state.label}" + (f" · from {plain(status.source)}" if status.source else ""))
     with sentences():
         if status.state.is_active and middle.button("Cancel", icon=":material/stop_circle:", key=f"cancel_{job.id}", disabled=job.cancel_requested()):

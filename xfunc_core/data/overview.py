@@ -15,7 +15,7 @@ BINS = 48
 COLUMNS = {
     "n_atoms": Quantity("n_atoms", "Atoms in the cell", "", "", 1.0, 0, 0),
     "energy_per_atom": ENERGY,
-    "above_fit": Quantity("above_fit", "Energy above the elemental fit", ENERGY.unit, ENERGY.error_unit, ENERGY.error_scale, 1, 3),
+    "above_fit": Quantity("above_fit", "Above fit", ENERGY.unit, ENERGY.error_unit, ENERGY.error_scale, 1, 3),
     "largest_force": Quantity("largest_force", "Largest force", FORCE.unit, FORCE.error_unit, FORCE.error_scale, 1, 3),
     "pressure": Quantity("pressure", "Pressure", STRESS.unit, STRESS.error_unit, 1.0, 2, 2),
     "largest_moment": Quantity("largest_moment", "Largest moment", MAGMOM.unit, MAGMOM.error_unit, 1.0, 2, 2),
