@@ -281,6 +281,30 @@ def test_download_imports_what_the_hub_has_and_leaves_no_file(hub: bytes, call: 
     call("datasets", "hub-test", "--delete")
 
 
+def test_materials_project_imports_what_it_answers(answer: Callable[..., Any], call: Call, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is tried with mp-api's own client in tests/data; here only its documents come."""
+    from pymatgen.core import Lattice, Structure
+
+    structure = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]).as_dict()
+    entry = {"structure": structure, "energy": -12.0, "composition": {"Mg": 1, "O": 1}, "parameters": {"run_type": "r2SCAN"}, "energy_adjustments": [], "correction": 0.0}
+    asked: list[tuple[tuple[str, ...], str]] = []
+
+    def fetch(systems: tuple[str, ...], functional: Any, path: Path, **_: Any) -> Path:
+        asked.append((systems, functional.value))
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"material_id": "mp-1", "thermo_type": "R2SCAN", "entries": {"R2SCAN": entry}}) + "\n")
+        return path
+
+    monkeypatch.setattr("xfunc_core.data.materials_project.fetch_documents", fetch)
+    monkeypatch.setenv("MP_API_KEY", "a" * 32)
+    info = answer("materials-project", "O-Mg", "--functional", "r2scan", "--name", "mgo", "--subsystems")["dataset"]
+    assert asked == [(("Mg", "O", "Mg-O"), "r2scan")]
+    assert (info["n_frames"], info["functional"], info["licence"]) == (1, "r2scan", "CC-BY-4.0")
+    assert answer("frames", "mgo")["frames"][0]["energy_per_atom"] == pytest.approx(-6.0)
+    assert not list((home / "downloads").rglob("*.jsonl"))
+    call("datasets", "mgo", "--delete")
+
+
 # --- look -------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ def check(name: str, say: Say) -> Answer:
     lines = [f"{name}: {report.verdict}"]
     for severity, head in ((Severity.WARNING, "To look at"), (Severity.INFO, "Good to know")):
         found = [f for f in report.findings if f.severity is severity]
-        lines += ["", head, *(f"  {f.kind.label}: {f.sentence}{_example(f, report.n_frames)}" for f in found)] if found else []
+        lines += ["", head, *(f"  {f.sentence}{_example(f, report.n_frames)}" for f in found)] if found else []
     return Answer("\n".join(lines), report.to_json())
 
 
