@@ -5,7 +5,7 @@ import streamlit as st
 from pages._ui import loaders
 from pages._ui.choose import choose_dataset
 from pages._ui.filters import element_mode, frame_filter
-from pages._ui.frame_actions import check, export_frames, save_frames
+from pages._ui.frame_actions import check, export_frames, save_frames, split_frames
 from pages._ui.frame_card import frame_card
 from pages._ui.imports import import_panel
 from pages._ui.periodic_table import periodic_table
@@ -97,6 +97,7 @@ with page("Datasets", "Structures with the labels of one functional, in one form
         with st.container(horizontal=True):
             export_frames(dataset, query, wanted)
             save_frames(dataset, query, wanted)
+            split_frames(dataset)
             if not is_bundled(info.name):
                 _delete(dataset)
         st.subheader("Can it be trusted?", divider="gray")

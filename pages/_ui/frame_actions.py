@@ -11,9 +11,10 @@ from pages._ui import loaders
 from pages._ui.shell import plain, sentences
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.exporting import ExportFormat, export
-from xfunc_core.data.home import datasets_root, exports_root
+from xfunc_core.data.home import datasets_root, exports_root, typed_path
+from xfunc_core.data.parts import official_split, save_parts
 from xfunc_core.data.query import Filter, FrameQuery
-from xfunc_core.data.subsets import save_subset
+from xfunc_core.data.subsets import save_subset, split_rows
 from xfunc_core.quantities import count_text
 
 _DOWNLOADED = 20_000
@@ -46,6 +47,25 @@ def save_frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
             with sentences(stop=False):
                 saved = save_subset(dataset, query.rows(wanted), datasets_root(), name, title, wanted.words())
                 st.session_state["shown_next"] = saved.info.name  # the box above is drawn already
+                st.rerun()
+
+
+def split_frames(dataset: Dataset) -> None:
+    """Save training, validation and test part as datasets, by material or as MatPES publishes its split."""
+    with st.popover("Split", icon=":material/call_split:"):
+        official = st.text_input("MatPES split file", key="split_file", placeholder="MatPES-R2SCAN-2025.1-split.json.gz", help="Path on this machine. Without one the split is by material, as fine-tuning does it.").strip()
+        left, middle, right = st.columns(3)
+        validation = left.number_input("Validation", 0.01, 0.5, 0.15, key="split_validation", disabled=bool(official))
+        test = middle.number_input("Test", 0.01, 0.5, 0.15, key="split_test", disabled=bool(official))
+        seed = right.number_input("Seed", 0, 2**31 - 1, 0, key="split_parts_seed", disabled=bool(official))
+        if st.button("Save the parts", icon=":material/save:"):
+            with sentences(stop=False):
+                if official:
+                    parts, words = official_split(typed_path(official), dataset), f"as {typed_path(official).name} says"
+                else:
+                    split = split_rows(dataset, float(validation), float(test), int(seed))
+                    parts, words = split.parts(), f"split by material, validation {validation:g}, test {test:g}, seed {seed}"
+                save_parts(dataset, parts, datasets_root(), words)
                 st.rerun()
 
 

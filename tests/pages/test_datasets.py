@@ -144,6 +144,20 @@ def test_filtered_frames_become_a_dataset_of_their_own(home, screen, raw, symbol
     assert "already a dataset named" in sentence
 
 
+def test_a_dataset_is_split_by_material_into_three(home, screen, raw) -> None:
+    page = screen("datasets")
+    page.widget("split_test").set_value(0.2)
+    page.click("Save the parts")
+    assert not page.errors()
+    ids = {part: set(open_dataset(home / "datasets", f"xfunc-dft-r2scan-{part}").table["frame_id"]) for part in ("train", "validation", "test")}
+    assert set.union(*ids.values()) == {d["matpes_id"] for d in raw["xfunc-dft-r2scan"]}
+    assert sum(map(len, ids.values())) == len(raw["xfunc-dft-r2scan"])
+    assert len(ids["test"]) == round(0.2 * len({d["provenance"]["material_id"] for d in raw["xfunc-dft-r2scan"]}))
+    page.widget("split_file").set_value("/nowhere/split.json")
+    [sentence] = page.click("Save the parts").errors()
+    assert "/nowhere/split.json" in sentence
+
+
 def test_the_check_is_that_of_the_core(home, screen) -> None:
     page = screen("datasets").choose("check_xfunc-dft-r2scan", True)
     report = validate(open_dataset(home / "datasets", "xfunc-dft-r2scan"))

@@ -19,6 +19,10 @@ class Split:
     validation: np.ndarray
     test: np.ndarray
 
+    def parts(self) -> dict[str, np.ndarray]:
+        """Rows by the name of the part."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
 
 def split_by_material(material_ids: Sequence[str], composition: np.ndarray, *, validation: float, test: float, seed: int, keep_covered: bool = True) -> Split:
     """Split frames into train, validation and test so that each material is in one part only.
