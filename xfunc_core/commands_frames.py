@@ -165,7 +165,7 @@ def _filter_options(command: argparse.ArgumentParser) -> None:
         nargs=3,
         action="append",
         metavar=("NUMBER", "LOW", "HIGH"),
-        help=f"a number between two values, of which one may be '{OPEN}'; may be given again for others",
+        help=f"a number between two values, of which one may be '{OPEN}' (negative ones without an exponent: -0.5, not -5e-1); may be given again for others",
     )
 
 
