@@ -408,6 +408,18 @@ def test_subset_is_a_dataset_that_names_its_parent_and_filter(answer: Callable[.
     call("datasets", "fluorides", "--delete")
 
 
+def test_split_follows_a_file_of_matpes(answer: Callable[..., Any], call: Call, raw: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    ids = list(raw)
+    (tmp_path / "split.json").write_text(json.dumps({"train": [3, 0], "valid": [5], "test": [1]}))
+    found = answer("split", R2SCAN, "--file", str(tmp_path / "split.json"))
+    assert {part: found[part]["n_frames"] for part in ("train", "valid", "test")} == {"train": 2, "valid": 1, "test": 1}
+    assert [f["frame_id"] for f in answer("frames", f"{R2SCAN}-train")["frames"]] == [ids[0], ids[3]]
+    for part in ("train", "valid", "test"):
+        assert call("datasets", f"{R2SCAN}-{part}", "--delete")[0] == 0
+    code, _, err = call("split", R2SCAN, "--file", str(tmp_path / "none.json"))
+    assert code == 1 and "none.json" in err
+
+
 def test_split_cuts_through_no_material_and_its_parts_make_the_whole(answer: Callable[..., Any], call: Call, raw: dict[str, dict[str, Any]]) -> None:
     answer("split", R2SCAN, "--validation", "0.1", "--test", "0.2", "--seed", "3")
     names = [f"{R2SCAN}-{part}" for part in ("train", "validation", "test")]

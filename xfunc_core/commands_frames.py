@@ -93,15 +93,16 @@ def _split(added: Any) -> None:
     command = add_command(
         added,
         "split",
-        lambda o, say: frames.split(o.name, o.validation, o.test, o.seed, say),
+        lambda o, say: frames.split(o.name, o.validation, o.test, o.seed, o.file, say),
         "Save the parts of a dataset as NAME-train, NAME-validation and NAME-test.",
-        ["my-r2scan", "my-r2scan --validation 0.05 --test 0.05 --seed 1"],
+        ["my-r2scan", "my-r2scan --validation 0.05 --test 0.05 --seed 1", "matpes-r2scan --file MatPES-R2SCAN-2025.1-split.json.gz"],
         note,
     )
     command.add_argument("name", metavar="NAME", help="the dataset")
     command.add_argument("--validation", type=float, default=0.1, help="fraction of materials to validate on")
     command.add_argument("--test", type=float, default=0.1, help="fraction of materials to test on")
     command.add_argument("--seed", type=int, default=0, help="of the shuffle")
+    command.add_argument("--file", help="a split file of MatPES to follow instead; its numbers count the documents of the data file")
 
 
 def _correlate(added: Any) -> None:

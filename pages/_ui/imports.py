@@ -36,6 +36,7 @@ def import_panel(*, expanded: bool = False) -> None:
 
 def import_form() -> None:
     """Choose a file or another source, and put its import into the queue."""
+    st.caption("Kept as total energies in eV, forces in eV/Å, stresses in GPa with tension positive (VASP's kbar × −0.1, order xx yy zz yz xz xy), moments in μB. What was assumed, left out or masked is told when the import ends.")
     source = st.segmented_control("From", [UPLOAD, TYPED, DOWNLOAD, PROJECT], default=UPLOAD, key="import_from") or UPLOAD
     with sentences(stop=False):
         if source == DOWNLOAD:

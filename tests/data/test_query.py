@@ -153,6 +153,12 @@ def test_labels_and_systems_are_counted(dataset: Dataset, elements: Dataset, que
         assert query.count(Filter(labels=(label,))) == dataset.info.labelled[label]
 
 
+def test_a_filter_reads_as_a_sentence() -> None:
+    wanted = Filter(any_of=("Fe", "O"), without=("H",), labels=("forces",), hubbard_u=False, text="mp-", ranges=(("above_fit", None, 0.5), ("n_atoms", 2, None), ("pressure", -1, 1), ("largest_force", None, None)))
+    assert wanted.words() == "any of Fe, O; none of H; with forces; without Hubbard U; id or formula contains mp-; above fit at most 0.5; n atoms at least 2; pressure at least -1 and at most 1"
+    assert EVERYTHING.words() == "all frames"
+
+
 def test_unknown_hubbard_u_is_neither_with_nor_without(query: FrameQuery) -> None:
     assert query.count(Filter(hubbard_u=True)) == query.count(Filter(hubbard_u=False)) == 0
 

@@ -13,15 +13,15 @@ from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.exporting import ExportFormat, export
 from xfunc_core.data.home import typed_path
 from xfunc_core.data.importing import check_name
-from xfunc_core.data.library import delete_dataset, is_bundled
+from xfunc_core.data.library import is_bundled
 from xfunc_core.data.overview import COLUMNS, axis
+from xfunc_core.data.parts import official_split, save_parts
 from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.subsets import save_subset, split_rows
 from xfunc_core.errors import ConfigError, DataError
 from xfunc_core.quantities import count_text
 
 _ENDINGS = {".xyz": ExportFormat.EXTXYZ, ".json": ExportFormat.MATPES} | {format.suffix: format for format in ExportFormat}
-PARTS = ("train", "validation", "test")
 
 
 def listing(name: str, wanted: Filter, order_by: str, descending: bool, offset: int, limit: int) -> Answer:
@@ -41,10 +41,10 @@ def listing(name: str, wanted: Filter, order_by: str, descending: bool, offset: 
         for row in page
     ]
     place = f", {count_text(offset + 1)} to {count_text(offset + len(page))}" if page else ""
-    head = f"{count_text(n)} of {count_text(of)} frames ({_words(wanted)}){place}."
+    head = f"{count_text(n)} of {count_text(of)} frames ({wanted.words()}){place}."
     data = {
         "dataset": name,
-        "filter": _words(wanted),
+        "filter": wanted.words(),
         "n_frames": n,
         "n_of": of,
         "offset": offset,
@@ -63,42 +63,33 @@ def export_frames(name: str, file: str, format: str | None, wanted: Filter, repl
     if path.is_dir() or (path.exists() and not replace):
         raise DataError(f"There is already {path}: choose another file{'' if path.is_dir() else ', or give --replace'}.")
     n = export(dataset, FrameQuery(dataset).rows(wanted), path, kind, lambda done: say(f"{count_text(done)} frames written …"))
-    text = f"Wrote {count_text(n)} of {count_text(len(dataset))} frames ({_words(wanted)}) to {path}. {kind.sentence}"
+    text = f"Wrote {count_text(n)} of {count_text(len(dataset))} frames ({wanted.words()}) to {path}. {kind.sentence}"
     return Answer(
-        text, {"dataset": name, "filter": _words(wanted), "format": kind, "n_frames": n, "n_of": len(dataset), "file": path.resolve()}
+        text, {"dataset": name, "filter": wanted.words(), "format": kind, "n_frames": n, "n_of": len(dataset), "file": path.resolve()}
     )
 
 
 def subset(name: str, new: str, title: str, wanted: Filter, say: Say) -> Answer:
     """Save frames as a dataset."""
     dataset = find.dataset(name)
-    saved = _save(dataset, FrameQuery(dataset).rows(wanted), new, title, _words(wanted), say)
+    saved = _save(dataset, FrameQuery(dataset).rows(wanted), new, title, wanted.words(), say)
     return Answer(
-        f"Dataset {new}: {size_sentence(saved.info)}, of {count_text(len(dataset))} frames of {name} ({_words(wanted)}).",
-        {"dataset": saved.info, "filter": _words(wanted), "n_of": len(dataset)},
+        f"Dataset {new}: {size_sentence(saved.info)}, of {count_text(len(dataset))} frames of {name} ({wanted.words()}).",
+        {"dataset": saved.info, "filter": wanted.words(), "n_of": len(dataset)},
     )
 
 
-def split(name: str, validation: float, test: float, seed: int, say: Say) -> Answer:
-    """Save the three parts of a dataset as datasets, all or none."""
-    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
-        raise ConfigError(
-            "The fractions of validation and test lie between 0 and 1 and leave something to train on: mend --validation or --test."
-        )
+def split(name: str, validation: float, test: float, seed: int, file: str | None, say: Say) -> Answer:
+    """Save the parts of a dataset as datasets, all or none: by material, or as a split file of MatPES says."""
     dataset = find.dataset(name)
-    names = [f"{name}-{part}" for part in PARTS]
-    for new in names:
-        _check_free(new)
-    rows = split_rows(dataset, validation, test, seed)
-    saved: dict[str, Dataset] = {}
-    try:
-        for part, new in zip(PARTS, names, strict=True):
-            words = f"{part} part of a split by material, validation {validation:g}, test {test:g}, seed {seed}"
-            saved[part] = _save(dataset, getattr(rows, part), new, f"{dataset.info.title}, {part}", words, say)
-    except BaseException:
-        for part in saved.values():
-            delete_dataset(find.data_root(), part.info.name)
-        raise
+    if file is None:
+        parts, words = _by_material(dataset, validation, test, seed), f"split by material, validation {validation:g}, test {test:g}, seed {seed}"
+    else:
+        path = typed_path(file)
+        parts, words = official_split(path, dataset), f"as {path.name} says"
+    for part in parts:
+        _check_free(f"{name}-{part}")
+    saved = save_parts(dataset, parts, find.data_root(), words, lambda done: say(f"{count_text(done)} frames copied …"))
     table = [
         {
             "Name": d.info.name,
@@ -108,7 +99,16 @@ def split(name: str, validation: float, test: float, seed: int, say: Say) -> Ans
         }
         for d in saved.values()
     ]
-    return Answer(text_table(table), {"seed": seed, "validation": validation, "test": test, **{part: d.info for part, d in saved.items()}})
+    how = {"file": file} if file else {"seed": seed, "validation": validation, "test": test}
+    return Answer(text_table(table), {**how, **{part: d.info for part, d in saved.items()}})
+
+
+def _by_material(dataset: Dataset, validation: float, test: float, seed: int) -> dict[str, np.ndarray]:
+    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
+        raise ConfigError(
+            "The fractions of validation and test lie between 0 and 1 and leave something to train on: mend --validation or --test."
+        )
+    return split_rows(dataset, validation, test, seed).parts()
 
 
 def _save(dataset: Dataset, rows: np.ndarray, new: str, title: str, words: str, say: Say) -> Dataset:
@@ -120,11 +120,6 @@ def _check_free(name: str) -> None:
     check_name(name)
     if is_bundled(name) or (find.data_root() / name).exists():
         raise DataError(f"There is already a dataset named {name!r}: choose another name, or delete it first.")
-
-
-def _words(wanted: Filter) -> str:
-    """The filter in words, without the ends of ranges that are open."""
-    return wanted.words().replace("at least -inf and ", "").replace(" and at most inf", "")
 
 
 def _text(key: str, value: Any) -> str:

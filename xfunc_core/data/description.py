@@ -36,6 +36,7 @@ class DatasetInfo:
         licence: licence of the data.
         citation: whom to cite.
         isolated_atoms: energy in eV of isolated atoms, by symbol, when the source has them.
+        importer: name and version of the program that wrote it.
         schema_version: layout of the folder.
     """
 
@@ -54,6 +55,7 @@ class DatasetInfo:
     licence: str = ""
     citation: str = ""
     isolated_atoms: dict[str, float] = field(default_factory=dict)
+    importer: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @classmethod
@@ -103,7 +105,7 @@ def _problem(content: Any) -> str:
     if not isinstance(content, dict):
         return "it is no JSON object"
     known = {f.name: str(f.type) for f in fields(DatasetInfo)}
-    optional = {"energy_scale", "licence", "citation", "isolated_atoms", "schema_version"}
+    optional = {"energy_scale", "licence", "citation", "isolated_atoms", "importer", "schema_version"}
     wrong = sorted(set(known) - set(content) - optional | set(content) - set(known))
     wrong += [name for name, kind in known.items() if name in content and not _CHECKS[kind](content[name])]
     if wrong:

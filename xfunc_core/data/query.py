@@ -5,6 +5,7 @@ A `Filter` says which frames; `FrameQuery` counts them, lists them page by page 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,7 @@ class Filter:
         parts += [] if self.hubbard_u is None else ["with Hubbard U" if self.hubbard_u else "without Hubbard U"]
         parts += [f"id or formula contains {self.text}"] if self.text else []
         for key, low, high in self.ranges:
-            bounds = [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None)
+            bounds = [f"{words} {end:g}" for words, end in (("at least", low), ("at most", high)) if end is not None and math.isfinite(end)]
             parts += [f"{key.replace('_', ' ')} {' and '.join(bounds)}"] if bounds else []
         return "; ".join(parts) or "all frames"
 

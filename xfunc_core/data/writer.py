@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from xfunc_core import __version__
 from xfunc_core.data.batch import FrameBatch
 from xfunc_core.data.dataset import ATOM_ARRAYS, FRAME_ARRAYS, FRAME_COLUMNS, FRAMES, array_file
 from xfunc_core.data.description import DatasetInfo
@@ -105,6 +106,7 @@ class DatasetWriter:
             elements={s: self._elements[s] for s in sorted(self._elements, key=Z_OF.__getitem__)},
             labelled=dict(self._labelled),
             isolated_atoms=self._isolated,
+            importer=f"xfunc {__version__}",
             content_sha256=hashlib.sha256("".join(h.hexdigest() for h in self._hash.values()).encode()).hexdigest(),
             **described,
         )
