@@ -1,7 +1,7 @@
 """The one command that runs a fine-tuning, anywhere: ``python -m xfunc_core.worker RUN_DIR``.
 
 It reads the run folder, trains, and writes what happened back into it. Started again on the same
-folder it goes on from the last checkpoint. The broad ``except`` here is the only one in xfunc:
+folder it goes on from the last checkpoint. A broad ``except`` stands here and in the import worker, at the edge of each process, and nowhere else:
 whatever happens ends as an outcome in the folder, never as a run that silently stopped.
 """
 
