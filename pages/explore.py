@@ -71,7 +71,11 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
     mode = st.segmented_control("Energies shown", ["raw", "referenced"], default="raw" if found.references.is_exact else "referenced", format_func=str.capitalize, key="mode", label_visibility="collapsed", required=True)
     scatter, table = st.columns(2)
     with scatter:
-        clicked = show(energy_scatter(energies, hover_names(pairs), mode, chosen, is_dark()), "energies", clickable=True)
+        if mode == "referenced" and found.references.is_exact:
+            empty("functions", "There are as many reference energies as frames, so nothing is left after subtracting them. Look at the raw energies, or choose other references.")
+            clicked = []
+        else:
+            clicked = show(energy_scatter(energies, hover_names(pairs), mode, chosen, is_dark()), "energies", clickable=True)
     with table:
         elements = element_table(energies, selected)
         st.dataframe(elements, hide_index=True, height=470 if len(elements) > _ROWS else "content")
@@ -92,6 +96,6 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
         st.dataframe(components, hide_index=True)
         st.caption("Component by component over the paired frames; these need no references.")
     else:
-        st.caption("These pairs are not of one geometry, or have no such labels on both sides: forces, stresses and moments do not compare.")
+        st.caption("No force, stress or moment is labelled on both sides." if pairs.components_comparable else "Forces, stresses and moments compare frame by frame only: pair by the same id for that.")
     with st.expander(f"Frames without a partner ({count_text(len(pairs.unpaired))})"):
         st.dataframe(pairs.unpaired, hide_index=True)

@@ -12,6 +12,7 @@ import pytest
 
 from xfunc_core.data.importing import import_file
 from xfunc_core.data.library import open_dataset
+from xfunc_core.data.pairing_by_structure import pair_by_structure
 from xfunc_core.data.pairs import Pairs, pair_by_id
 from xfunc_core.explore import ELEMENT_VALUES, component_table, containing, element_table, explore, hover_names
 from xfunc_core.references.paired import PairedScheme
@@ -133,3 +134,14 @@ def test_every_colouring_of_the_periodic_table_reads_well(pairs: Pairs, column: 
     text_of: Callable[[float], str] = ELEMENT_VALUES[column].text
     assert text_of(number) == text
     assert set(ELEMENT_VALUES) <= set(explore(pairs, PairedScheme.LSTSQ).energies.by_element.columns)
+
+
+def test_energies_of_two_scales_are_warned_of(bundled_home: Path) -> None:
+    root = bundled_home / "datasets"
+    mixed = pair_by_structure(open_dataset(root, "matpes-elements-pbe"), open_dataset(root, "xfunc-dft-r2scan"))
+    found = explore(mixed, PairedScheme.LSTSQ)
+    assert any("do not name one energy scale (PBE: VASP, MatPES settings; r²SCAN: GPAW" in s for s in found.caveats())
+    if len(mixed) < 3:
+        assert np.isnan(found.energies.pearson_raw)  # any line fits two points
+    same = pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan"))
+    assert not any("energy scale" in s for s in explore(same, PairedScheme.LSTSQ).caveats())

@@ -99,8 +99,8 @@ def _split(added: Any) -> None:
         note,
     )
     command.add_argument("name", metavar="NAME", help="the dataset")
-    command.add_argument("--validation", type=float, default=0.1, help="fraction of materials to validate on")
-    command.add_argument("--test", type=float, default=0.1, help="fraction of materials to test on")
+    command.add_argument("--validation", type=float, default=0.15, help="fraction of materials to validate on")
+    command.add_argument("--test", type=float, default=0.15, help="fraction of materials to test on")
     command.add_argument("--seed", type=int, default=0, help="of the shuffle")
     command.add_argument("--file", help="a split file of MatPES to follow instead; its numbers count the documents of the data file")
 

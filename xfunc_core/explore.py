@@ -30,11 +30,16 @@ class Exploration:
     energies: EnergyCorrelation
     components: dict[str, ComponentCorrelation]
     references: PairedReferences
+    scales: tuple[str, str] = ("", "")
+    """What the PBE and the r²SCAN dataset say of their energy scale."""
 
     def caveats(self) -> list[str]:
         """What a reader must know before quoting a number."""
         n_elements, n = len(self.energies.by_element), self.energies.n_frames
         said = []
+        if self.scales[0] != self.scales[1]:
+            pbe, r2scan = (scale or "not said" for scale in self.scales)
+            said.append(f"The two datasets do not name one energy scale (PBE: {pbe}; r²SCAN: {r2scan}): where codes or potentials differ, so do the energies, and the shift is not that of the functional.")
         if self.references.scheme is PairedScheme.LSTSQ:
             said.append(f"The references are {n_elements} numbers per functional fitted on these same {count_text(n)} frames, so the referenced correlation is in-sample.")
         if self.references.undetermined:
@@ -55,7 +60,7 @@ def explore(pairs: Pairs, scheme: PairedScheme) -> Exploration:
     energies = correlate_energies(pairs.energy_pbe, pairs.energy_r2scan, pairs.composition, pairs.frames["material_id"], references.pbe, references.r2scan)
     energies.by_element.loc[energies.by_element.index.isin(references.open_elements), "shift"] = np.nan  # known in sum only
     components = {quantity.key: correlate_components(*pairs.components(name)) for quantity, name in COMPONENTS}
-    return Exploration(energies, components, references)
+    return Exploration(energies, components, references, (pairs.pbe.info.energy_scale, pairs.r2scan.info.energy_scale))
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import json
 import streamlit as st
 
 from pages._ui import loaders
-from pages._ui.shell import plain, sentences
+from pages._ui.shell import plain, sentences, warn
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.exporting import ExportFormat, export
+from xfunc_core.data.exporting import ExportFormat, export, left_out_by
 from xfunc_core.data.home import datasets_root, exports_root, typed_path
 from xfunc_core.data.parts import official_split, save_parts
 from xfunc_core.data.query import Filter, FrameQuery
@@ -26,6 +26,7 @@ def export_frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
     n = query.count(wanted)
     with st.popover(f"Export {count_text(n)} frames", icon=":material/download:", disabled=not n):
         kind = st.radio("Format", list(ExportFormat), format_func=lambda f: f.label, captions=[f.sentence for f in ExportFormat], key="export_format")
+        warn(list(filter(None, [left_out_by(dataset, query.rows(wanted), kind)])))
         name = f"{dataset.info.name}{kind.suffix}"
         if n <= _DOWNLOADED:
             st.download_button("Download", lambda: _as_bytes(dataset, query, wanted, kind), name, icon=":material/download:")

@@ -320,3 +320,18 @@ def test_full_disk_leaves_nothing(elements: Dataset, small_disk: Path) -> None:
     with pytest.raises(DataError, match="cannot be written .* the space there"):
         export(elements, np.tile(np.arange(len(elements)), 40), small_disk / "f.jsonl", ExportFormat.MATPES)
     assert not list(small_disk.iterdir())
+
+
+def test_a_correction_that_a_file_does_not_tell_is_told(tmp_path: Path) -> None:
+    from xfunc_core.data.exporting import left_out_by
+    from xfunc_core.data.importing import import_file
+
+    sample = Path(__file__).resolve().parents[3] / "shared" / "data" / "MPtrj_sample.json"
+    if not sample.exists():
+        pytest.skip("shared/data is not beside this clone")
+    dataset, _ = import_file(sample, tmp_path, name="mptrj")
+    raw = [frame for frames in json.loads(sample.read_text()).values() for frame in frames.values()]
+    corrected = sum(abs(f["corrected_total_energy"] - f["uncorrected_total_energy"]) > 1e-9 for f in raw)
+    assert left_out_by(dataset, None, ExportFormat.EXTXYZ).startswith(f"{corrected} frames have a corrected energy")
+    assert left_out_by(dataset, None, ExportFormat.CSV) == ""
+    assert dataset.info.energy_scale == "VASP, Materials Project settings"

@@ -100,9 +100,9 @@ def error_by_element(abs_errors: ArrayLike, composition: ArrayLike, weighting: s
 
 
 def pearson(a: ArrayLike, b: ArrayLike) -> float:
-    """Pearson coefficient of the finite pairs; NaN for fewer than two or where a side is constant."""
+    """Pearson coefficient of the finite pairs; NaN for fewer than three, which any line fits, or where a side is constant."""
     a, b = finite_pairs(a, b)
-    if a.size < 2 or is_constant(a) or is_constant(b):
+    if a.size < 3 or is_constant(a) or is_constant(b):
         return math.nan
     a, b = a - a.mean(), b - b.mean()
     return float(np.clip(a @ b / math.sqrt((a @ a) * (b @ b)), -1.0, 1.0))

@@ -10,7 +10,7 @@ from xfunc_core.answers import find
 from xfunc_core.answers.answer import Answer, Say, text_table
 from xfunc_core.answers.data import size_sentence
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.exporting import ExportFormat, export
+from xfunc_core.data.exporting import ExportFormat, export, left_out_by
 from xfunc_core.data.home import typed_path
 from xfunc_core.data.importing import check_name
 from xfunc_core.data.library import is_bundled
@@ -63,7 +63,8 @@ def export_frames(name: str, file: str, format: str | None, wanted: Filter, repl
     if path.is_dir() or (path.exists() and not replace):
         raise DataError(f"There is already {path}: choose another file{'' if path.is_dir() else ', or give --replace'}.")
     n = export(dataset, FrameQuery(dataset).rows(wanted), path, kind, lambda done: say(f"{count_text(done)} frames written …"))
-    text = f"Wrote {count_text(n)} of {count_text(len(dataset))} frames ({wanted.words()}) to {path}. {kind.sentence}"
+    lost = left_out_by(dataset, FrameQuery(dataset).rows(wanted), kind)
+    text = f"Wrote {count_text(n)} of {count_text(len(dataset))} frames ({wanted.words()}) to {path}. {kind.sentence}{f' {lost}' if lost else ''}"
     return Answer(
         text, {"dataset": name, "filter": wanted.words(), "format": kind, "n_frames": n, "n_of": len(dataset), "file": path.resolve()}
     )

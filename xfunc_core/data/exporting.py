@@ -20,6 +20,7 @@ from xfunc_core.data.formats.extxyz_text import extxyz_text
 from xfunc_core.data.formats.matpes_text import matpes_text
 from xfunc_core.data.rows import pieces, read_batch
 from xfunc_core.errors import DataError
+from xfunc_core.quantities import count_text
 
 
 class ExportFormat(Enum):
@@ -66,6 +67,17 @@ _CSV_COLUMNS: dict[str, str] = {
     "largest_moment": "largest moment (μB)",
 }
 """Headers by column."""
+
+
+def left_out_by(dataset: Dataset, rows: np.ndarray | None, format: ExportFormat) -> str:
+    """What frames know that a file of this kind does not tell, in a sentence; '' if nothing."""
+    if format is ExportFormat.CSV:
+        return ""
+    columns = dataset.columns if rows is None else dataset.columns.take(pa.array(rows))
+    corrected = int(np.count_nonzero(np.nan_to_num(columns["correction"].to_numpy())))
+    if not corrected:
+        return ""
+    return f"{count_text(corrected)} frames have a corrected energy; the file holds it without the correction, which only the CSV table tells."
 
 
 def export(

@@ -37,6 +37,8 @@ FOLDERS: dict[str, Callable[[Path], Iterator[Path]]] = {"vasp": vasp_files, "str
 """The formats that may be folders, and the files that are read of one."""
 WITHOUT_CONVENTION = ("extxyz", "ase-db")
 """The formats in which people also keep energies per atom."""
+SCALES = {"mptrj": "VASP, Materials Project settings", "materials-project": "VASP, Materials Project settings"}
+"""The energy scale of formats that have but one source."""
 MOST_NOTES = 50
 """Notes about one file that are kept."""
 MOST_REASONS = 10
@@ -129,6 +131,8 @@ def import_file(
             kept = _write(watch.counted(items), writer, report, progress)
             if kept is None:
                 raise DataError(_nothing_kept(path, report))
+            if not writer.has_energies():
+                report.note("No frame has an energy that xfunc recognises: such data can be looked at, but neither compared nor trained on.")
             report.note(check.finish(path.name, by_convention=format not in WITHOUT_CONVENTION))
             folder = writer.finish(
                 title=title or name,
@@ -137,7 +141,7 @@ def import_file(
                 source_sha256=digest,
                 report={"documents": report.n_documents, "dropped": report.dropped, "masked": report.masked, "notes": report.notes},
                 replace=replace,
-                **described,
+                **{"energy_scale": SCALES.get(format, ""), **described},
             )
     except OSError as error:
         raise DataError(_os_sentence(error, path, root)) from error
@@ -156,7 +160,7 @@ def check_name(name: str) -> None:
 
 def default_name(path: Path) -> str:
     """A dataset name made from a file name: ``MatPES-PBE-2025.1.json.gz`` → ``matpes-pbe-2025.1``."""
-    stem = re.sub(r"\.(json|jsonl)(\.gz)?$|\.gz$", "", path.name.lower())
+    stem = re.sub(r"\.(json|jsonl|extxyz|xyz|db|xml|cif|txt)(\.gz)?$|\.gz$", "", path.name.lower())
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:64] or "dataset"
 
 

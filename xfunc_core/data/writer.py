@@ -89,6 +89,11 @@ class DatasetWriter:
         self._flush()
         self._write(batch)
 
+    def has_energies(self) -> bool:
+        """Whether any frame so far has an energy."""
+        self._flush()
+        return self._labelled["energy"] > 0
+
     def finish(self, *, report: dict[str, Any], replace: bool = False, **described: Any) -> Path:
         """Write dataset.json and report.json and give the folder its name.
 
