@@ -14,9 +14,9 @@ def choose_dataset(label: str, found: Sequence[Dataset], key: str, preferred: st
     """A select box over datasets, remembered in the URL and across pages."""
     by_name = {dataset.info.name: dataset for dataset in found}
     names = list(by_name)
-    start = {} if key in st.session_state else {"index": names.index(preferred) if preferred in names else 0}
+    index = names.index(preferred) if preferred in names else 0
     shown = _told_apart(names, [by_name[name].info.title for name in names])
-    name = st.selectbox(label, names, **start, format_func=shown.get, key=key, help=help, on_change=on_change, bind="query-params", persist_state="session")
+    name = st.selectbox(label, names, index=index, format_func=shown.get, key=key, help=help, on_change=on_change, bind="query-params", persist_state="session")
     return by_name[name]
 
 

@@ -131,7 +131,7 @@ def import_file(
             kept = _write(watch.counted(items), writer, report, progress)
             if kept is None:
                 raise DataError(_nothing_kept(path, report))
-            if not writer.has_energies():
+            if format != "structures" and not writer.has_energies():
                 report.note("No frame has an energy that xfunc recognises: such data can be looked at, but neither compared nor trained on.")
             report.note(check.finish(path.name, by_convention=format not in WITHOUT_CONVENTION))
             folder = writer.finish(
