@@ -62,8 +62,9 @@ def export_frames(name: str, file: str, format: str | None, wanted: Filter, repl
         raise ConfigError(f"The ending of {path.name} tells no format: name one with --format.")
     if path.is_dir() or (path.exists() and not replace):
         raise DataError(f"There is already {path}: choose another file{'' if path.is_dir() else ', or give --replace'}.")
-    n = export(dataset, FrameQuery(dataset).rows(wanted), path, kind, lambda done: say(f"{count_text(done)} frames written …"))
-    lost = left_out_by(dataset, FrameQuery(dataset).rows(wanted), kind)
+    rows = FrameQuery(dataset).rows(wanted)
+    n = export(dataset, rows, path, kind, lambda done: say(f"{count_text(done)} frames written …"))
+    lost = left_out_by(dataset, rows, kind)
     text = f"Wrote {count_text(n)} of {count_text(len(dataset))} frames ({wanted.words()}) to {path}. {kind.sentence}{f' {lost}' if lost else ''}"
     return Answer(
         text, {"dataset": name, "filter": wanted.words(), "format": kind, "n_frames": n, "n_of": len(dataset), "file": path.resolve()}

@@ -73,8 +73,8 @@ def left_out_by(dataset: Dataset, rows: np.ndarray | None, format: ExportFormat)
     """What frames know that a file of this kind does not tell, in a sentence; '' if nothing."""
     if format is ExportFormat.CSV:
         return ""
-    columns = dataset.columns if rows is None else dataset.columns.take(pa.array(rows))
-    corrected = int(np.count_nonzero(np.nan_to_num(columns["correction"].to_numpy())))
+    correction = dataset.columns["correction"].to_numpy()
+    corrected = int(np.count_nonzero(np.nan_to_num(correction if rows is None else correction[rows])))
     if not corrected:
         return ""
     return f"{count_text(corrected)} frames have a corrected energy; the file holds it without the correction, which only the CSV table tells."
