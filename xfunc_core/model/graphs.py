@@ -1,0 +1,196 @@
+"""Crystal graphs as CHGNet sees them, built on whole arrays: bonds within 6 Å, angles between bonds within 3 Å.
+
+The same bonds and angles as upstream's converter (chgnet 0.4.2; Deng et al. 2023), each bond once instead of twice. Three of
+its rules show only at the edges, and are kept:
+
+- a bond is one if d² < 36 + 1e-8 Å², pymatgen's tolerance;
+- an angle's first bond may be exactly 3 Å long, its second may not. Such angles weigh nothing, for the
+  envelope is 0 at 3 Å; so it is no matter that pymatgen's distances differ from ours in the last bit;
+- a bond to an atom's own image starts at that atom in both directions, and both are its neighbours: the angle of 180°
+  between them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from vesin import NeighborList
+
+from xfunc_core.data.formats.values import MIN_VOLUME_PER_ATOM
+from xfunc_core.data.frame import Rejected
+from xfunc_core.elements import N_REFERENCED
+from xfunc_core.errors import DataError
+
+ATOM_GRAPH_CUTOFF = 6.0
+"""Å; bonds reach as far."""
+BOND_GRAPH_CUTOFF = 3.0
+"""Å; bonds that form angles."""
+MIN_DISTANCE = 0.3
+"""Å; closer atoms overlap. Under half of the shortest bond there is (H₂, 0.74 Å); at 0 CHGNet's bases are not defined."""
+_SQUARED_TOLERANCE = 1e-8
+"""Å²; what pymatgen adds to the squared cut-off for upstream."""
+
+
+class GraphError(DataError):
+    """A structure has no crystal graph; the message is a reason for a list, without the frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class StructureGraph:
+    """The crystal graph of one structure of N atoms, U bonds and G angles.
+
+    A bond is listed once. Of the ``n_short`` bonds that form angles, bond d as it stands is the directed bond d, from
+    ``bond_i`` to ``bond_j``; its reverse is n_short + d, from ``bond_j`` to ``bond_i`` along ``-bond_vector``.
+
+    Attributes:
+        numbers: atomic numbers, shape (N,), uint8.
+        volume: of the cell in Å³, positive whatever the handedness of the lattice.
+        bond_i: atom where each bond starts, shape (U,), int32; the ``n_short`` bonds within 3 Å come first.
+        bond_j: atom of which an image is the end, shape (U,), int32.
+        bond_vector: from start to end in Å, shape (U, 3), float64.
+        n_short: number of bonds not longer than 3 Å.
+        angle_first: directed bond in [0, 2 n_short), ascending, shape (G,), int32.
+        angle_second: another directed bond that starts at the same atom, shape (G,), int32.
+    """
+
+    numbers: np.ndarray
+    volume: float
+    bond_i: np.ndarray
+    bond_j: np.ndarray
+    bond_vector: np.ndarray
+    n_short: int
+    angle_first: np.ndarray
+    angle_second: np.ndarray
+
+    @property
+    def n_atoms(self) -> int:
+        """N."""
+        return len(self.numbers)
+
+    @property
+    def n_bonds(self) -> int:
+        """U; upstream counts twice as many edges."""
+        return len(self.bond_i)
+
+    @property
+    def n_angles(self) -> int:
+        """G."""
+        return len(self.angle_first)
+
+
+@dataclass(frozen=True)
+class BuiltGraphs:
+    """The graphs of many structures.
+
+    Attributes:
+        graphs: of those that have one, in order.
+        kept: which ones these are, shape (len(graphs),), int64.
+        rejected: all others; ``position`` counts the structures given.
+    """
+
+    graphs: list[StructureGraph]
+    kept: np.ndarray
+    rejected: list[Rejected]
+
+
+def build_graphs(structures: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], frame_ids: Sequence[str]) -> BuiltGraphs:
+    """The graphs of structures given as ``(numbers, lattice, positions)``; one that has none does not stop the others."""
+    graphs, kept, rejected = [], [], []
+    for position, (frame_id, structure) in enumerate(zip(frame_ids, structures, strict=True)):
+        try:
+            graphs.append(build_graph(*structure))
+            kept.append(position)
+        except GraphError as error:
+            rejected.append(Rejected(position, str(frame_id), str(error)))
+    return BuiltGraphs(graphs, np.array(kept, dtype=np.int64), rejected)
+
+
+def build_graph(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray) -> StructureGraph:
+    """The crystal graph of a structure, periodic in all directions.
+
+    Args:
+        numbers: atomic numbers, shape (N,).
+        lattice: row vectors in Å, shape (3, 3).
+        positions: Cartesian, in Å, inside the cell or not, shape (N, 3).
+
+    Raises:
+        GraphError: it holds no atom, an element that CHGNet does not know or a number that is not finite; its cell is flat;
+            atoms overlap; or an atom has no neighbour.
+    """
+    numbers = np.asarray(numbers)
+    lattice, positions = (np.ascontiguousarray(array, dtype=np.float64) for array in (lattice, positions))
+    volume = _checked_volume(numbers, lattice, positions)
+    pairs, vectors = _half_list(lattice, positions)
+    distances = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    _check_neighbours(pairs, distances, len(numbers))
+    is_short = distances <= BOND_GRAPH_CUTOFF
+    order = np.concatenate([np.flatnonzero(is_short), np.flatnonzero(~is_short)])
+    bond_i, bond_j = pairs[order].T.astype(np.int32, order="C")
+    n_short = int(is_short.sum())
+    at_cutoff = distances[order[:n_short]] == BOND_GRAPH_CUTOFF
+    first, second = _angles(np.concatenate([bond_i[:n_short], bond_j[:n_short]]), np.concatenate([at_cutoff, at_cutoff]))
+    return StructureGraph(numbers.astype(np.uint8), volume, bond_i, bond_j, vectors[order], n_short, first, second)
+
+
+def _checked_volume(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray) -> float:
+    """Volume of the cell in Å³, of a structure that may be searched for neighbours: they will be finite, and not too many."""
+    if len(numbers) == 0:
+        raise GraphError("it holds no atom")
+    if not (lattice.shape == (3, 3) and positions.shape == (len(numbers), 3)):
+        raise GraphError(f"its arrays do not fit: {len(numbers)} atoms, positions {positions.shape}, lattice {lattice.shape}")
+    if not 1 <= numbers.min() <= numbers.max() <= N_REFERENCED:
+        wrong = numbers[(numbers < 1) | (numbers > N_REFERENCED)][0]
+        raise GraphError(f"it holds the atomic number {wrong}, and CHGNet knows 1 to {N_REFERENCED} (plutonium)")
+    if not np.isfinite(lattice).all():
+        raise GraphError("its lattice holds a number that is not finite")
+    if not np.isfinite(positions).all():
+        atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
+        raise GraphError(f"the position of atom {atom + 1} is not finite")
+    volume = abs(float(np.linalg.det(lattice)))
+    if not MIN_VOLUME_PER_ATOM * len(numbers) < volume < np.inf:
+        raise GraphError(f"its cell has a volume of {volume:.3g} Å³ for {len(numbers)} atoms")
+    return volume
+
+
+def _half_list(lattice: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each bond once: its atoms, shape (U, 2), and its vector in Å, shape (U, 3)."""
+    search = NeighborList(cutoff=(ATOM_GRAPH_CUTOFF**2 + _SQUARED_TOLERANCE) ** 0.5, full_list=False, n_threads=1)
+    pairs, vectors = search.compute(positions, lattice, True, "PD")
+    return pairs, vectors
+
+
+def _check_neighbours(pairs: np.ndarray, distances: np.ndarray, n_atoms: int) -> None:
+    """Refuse overlapping and isolated atoms."""
+    alone = np.flatnonzero(np.bincount(pairs.ravel().astype(np.int64), minlength=n_atoms) == 0)
+    if len(alone):
+        raise GraphError(f"atom {alone[0] + 1} has no neighbour within {ATOM_GRAPH_CUTOFF:g} Å" + _and_others(len(alone) - 1))
+    closest = int(distances.argmin())
+    if distances[closest] < MIN_DISTANCE:
+        i, j = sorted(int(atom) + 1 for atom in pairs[closest])
+        which = f"atoms {i} and {j} are" if i != j else f"atom {i} and its image are"
+        raise GraphError(f"{which} {distances[closest]:.2g} Å apart")
+
+
+def _and_others(n: int) -> str:
+    return "" if n == 0 else f", nor have {n} others"
+
+
+def _angles(start: np.ndarray, at_cutoff: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All ordered pairs of directed bonds that start at the same atom, sorted by the first.
+
+    Args:
+        start: atom where each directed bond starts, shape (2 n_short,).
+        at_cutoff: those exactly 3 Å long, which are no second bonds, shape (2 n_short,).
+    """
+    by_start = np.argsort(start, kind="stable").astype(np.int32)
+    degree = np.bincount(start)
+    count = degree[start]
+    shift = (np.cumsum(degree) - degree)[start] - (np.cumsum(count) - count)
+    first = np.repeat(np.arange(len(start), dtype=np.int32), count)
+    second = by_start[np.arange(len(first)) + np.repeat(shift, count)]
+    are_two = first != second
+    if at_cutoff.any():
+        are_two &= ~at_cutoff[second]
+    return first[are_two], second[are_two]
