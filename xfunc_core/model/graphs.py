@@ -29,6 +29,9 @@ BOND_GRAPH_CUTOFF = 3.0
 """Å; bonds that form angles."""
 MIN_DISTANCE = 0.3
 """Å; closer atoms overlap. Under half of the shortest bond there is (H₂, 0.74 Å); at 0 CHGNet's bases are not defined."""
+MIN_HEIGHT, MAX_LENGTH, MAX_POSITION = 0.1, 1e4, 1e6
+"""Å; thickness of a cell, length of its edges, distance from the origin. Beyond them the search takes minutes, ends the process
+(vesin 0.6.2 divides by 0 in a cell 1e6 Å long) or loses digits."""
 _SQUARED_TOLERANCE = 1e-8
 """Å²; what pymatgen adds to the squared cut-off for upstream."""
 
@@ -145,12 +148,31 @@ def _checked_volume(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndar
         raise GraphError(f"it holds the atomic number {wrong}, and CHGNet knows 1 to {N_REFERENCED} (plutonium)")
     if not np.isfinite(lattice).all():
         raise GraphError("its lattice holds a number that is not finite")
-    if not np.isfinite(positions).all():
-        atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise GraphError(f"the position of atom {atom + 1} is not finite")
+    _check_positions(positions)
+    return _volume(lattice, len(numbers))
+
+
+def _check_positions(positions: np.ndarray) -> None:
+    within = np.abs(positions) <= MAX_POSITION
+    if not within.all():
+        atom = int(np.flatnonzero(~within.all(axis=1))[0])
+        far = np.isfinite(positions[atom]).all()
+        raise GraphError(
+            f"the position of atom {atom + 1} is " + (f"more than {MAX_POSITION:,.0f} Å from the origin" if far else "not finite")
+        )
+
+
+def _volume(lattice: np.ndarray, n_atoms: int) -> float:
+    """Of the cell in Å³; refuses a cell that holds no crystal of so many atoms."""
+    longest = float(np.abs(lattice).max())
+    if longest > MAX_LENGTH:
+        raise GraphError(f"its cell is {longest:.3g} Å long, and xfunc takes up to {MAX_LENGTH:,.0f} Å")
     volume = abs(float(np.linalg.det(lattice)))
-    if not MIN_VOLUME_PER_ATOM * len(numbers) < volume < np.inf:
-        raise GraphError(f"its cell has a volume of {volume:.3g} Å³ for {len(numbers)} atoms")
+    if not volume > MIN_VOLUME_PER_ATOM * n_atoms:
+        raise GraphError(f"its cell has a volume of {volume:.3g} Å³ for {n_atoms} atoms")
+    height = float((np.linalg.inv(lattice) ** 2).sum(axis=0).max()) ** -0.5
+    if height < MIN_HEIGHT:
+        raise GraphError(f"its cell is {height:.2g} Å thin: choose less skewed lattice vectors")
     return volume
 
 
