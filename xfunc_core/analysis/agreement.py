@@ -1,0 +1,183 @@
+"""How well two functionals agree, with intervals clustered by material: one result for a group of rows, or for many groups at once.
+
+Rows of one material are not independent (frames of one relaxation, components of one frame), so materials are resampled, not rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from xfunc_core.analysis.groups import Groups
+from xfunc_core.analysis.moments import moment_values, row_sums
+from xfunc_core.analysis.rank_correlation import rank_correlation
+from xfunc_core.errors import DataError
+
+MIN_MATERIALS = 5
+"""Materials below which nothing is said."""
+MIN_ROWS = 3
+"""Rows below which nothing is said: any two points lie on a line."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic and its 95 % interval.
+
+    Attributes:
+        value: NaN where too little is known to say.
+        low, high: ends of the interval; both NaN where too little is known to give one.
+    """
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value."""
+        return math.isfinite(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of y with x over a group of rows. Weighted throughout where the group has weights.
+
+    Attributes:
+        n: rows that are finite on both sides and weigh something.
+        n_materials: materials among them.
+        n_ranked: rows that Spearman's and Kendall's coefficients are made of; fewer than ``n`` in very large groups.
+        pearson: correlation coefficient.
+        spearman: Pearson's coefficient of mid-ranks.
+        kendall: τ_b.
+        slope: of y on x by total least squares, the first principal axis; in units of y over x.
+        shift: mean of y − x, in the unit of y.
+        mae: mean of |y − x|, in the unit of y.
+        rmse: root mean square of y − x, in the unit of y.
+        spread: root mean square residual of y after its ordinary least squares line on x, in the unit of y.
+    """
+
+    n: int
+    n_materials: int
+    n_ranked: int = 0
+    pearson: Estimate = Estimate()
+    spearman: Estimate = Estimate()
+    kendall: Estimate = Estimate()
+    slope: Estimate = Estimate()
+    shift: Estimate = Estimate()
+    mae: Estimate = Estimate()
+    rmse: Estimate = Estimate()
+    spread: Estimate = Estimate()
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there are too few rows or materials to say anything."""
+        return not self.shift.known
+
+
+STATISTICS = ("pearson", "spearman", "kendall", "slope", "shift", "mae", "rmse", "spread")
+"""Names of the estimates of an `Agreement`."""
+
+
+def agreement(
+    x: ArrayLike,
+    y: ArrayLike,
+    materials: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    ranks: bool = True,
+    intervals: bool = True,
+    seed: int = 0,
+) -> Agreement:
+    """Agreement of y with x over all rows.
+
+    Args:
+        x, y: shape (R,); rows with a NaN on either side are left out.
+        materials: shape (R,), whole numbers, the same for rows of one material.
+        weights: shape (R,), what each row counts; 1 if None.
+        ranks: whether to work out Spearman's and Kendall's coefficients, the costly ones.
+        intervals: whether to work out intervals.
+        seed: of the resamples.
+
+    Raises:
+        DataError: the shapes differ.
+    """
+    n = np.asarray(x).size
+    groups = Groups(("all",), np.array([0, n]), np.arange(n), None if weights is None else np.asarray(weights, dtype=float))
+    return agreements(x, y, materials, groups, ranks=ranks, intervals=intervals, seed=seed)["all"]
+
+
+def agreements(
+    x: ArrayLike,
+    y: ArrayLike,
+    materials: ArrayLike,
+    groups: Groups,
+    *,
+    ranks: bool = True,
+    intervals: bool = True,
+    seed: int = 0,
+) -> dict[str, Agreement]:
+    """Agreement of y with x over each group of rows, by the name of the group; see `agreement`."""
+    table = _Table.of(x, y, materials, seed)
+    return {name: _of_group(table, *table.group(groups, k), ranks) for k, name in enumerate(groups.names)}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows that are finite on both sides, ordered by material, the materials in a random order.
+
+    Attributes:
+        x, y, material: shape (F,).
+        place: shape (R,), where each row of the input stands among the F; −1 where it is left out.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    material: np.ndarray
+    place: np.ndarray
+
+    @classmethod
+    def of(cls, x: ArrayLike, y: ArrayLike, materials: ArrayLike, seed: int) -> _Table:
+        x, y, materials = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(materials)
+        if x.ndim != 1 or x.shape != y.shape or x.shape != materials.shape:
+            raise DataError(f"Values of shapes {x.shape} and {y.shape} with materials of shape {materials.shape} are not of the same rows.")
+        finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        distinct, codes = np.unique(materials[finite], return_inverse=True)
+        codes = np.random.default_rng(seed).permutation(distinct.size)[codes]
+        order = np.argsort(codes, kind="stable")
+        place = np.full(x.size, -1)
+        place[finite[order]] = np.arange(finite.size)
+        return cls(x[finite[order]], y[finite[order]], codes[order], place)
+
+    def group(self, groups: Groups, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Places, ascending, and weights of the rows of group k that count."""
+        stretch = slice(groups.indptr[k], groups.indptr[k + 1])
+        places = self.place[groups.rows[stretch]]
+        if groups.weights is None:
+            places = np.sort(places[places >= 0])
+            return places, np.ones(places.size)
+        weights = groups.weights[stretch]
+        keep = np.flatnonzero((places >= 0) & (weights > 0))
+        keep = keep[np.argsort(places[keep])]
+        return places[keep], weights[keep]
+
+
+def _of_group(table: _Table, places: np.ndarray, weights: np.ndarray, ranks: bool) -> Agreement:
+    x, y, material = table.x[places], table.y[places], table.material[places]
+    n_materials = int(np.count_nonzero(np.diff(material)) + (material.size > 0))
+    if x.size < MIN_ROWS or n_materials < MIN_MATERIALS:
+        return Agreement(x.size, n_materials)
+    sums = row_sums(x, y, weights)
+    values = moment_values(sums)
+    estimates = {name: Estimate(float(value)) for name, value in values.items()}
+    if ranks and not (sums.constant_x or sums.constant_y):
+        ranked = rank_correlation(x, y, weights)
+        estimates |= {"spearman": Estimate(ranked.spearman), "kendall": Estimate(ranked.kendall)}
+    return Agreement(x.size, n_materials, x.size if ranks else 0, **estimates)
