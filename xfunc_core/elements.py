@@ -69,9 +69,9 @@ SYMBOLS: tuple[str, ...] = tuple(element.symbol for element in ELEMENTS)
 """Symbols by Z − 1."""
 Z_OF: dict[str, int] = {element.symbol: element.z for element in ELEMENTS}
 
-METALLOIDS = frozenset("B Si Ge As Sb Te Po".split())
+METALLOIDS = frozenset(["B", "Si", "Ge", "As", "Sb", "Te", "Po"])
 """Neither metals nor non-metals."""
-_NONMETALS = frozenset("H He C N O F Ne P S Cl Ar Se Br Kr I Xe At Rn".split())
+_NONMETALS = frozenset(["H", "He", "C", "N", "O", "F", "Ne", "P", "S", "Cl", "Ar", "Se", "Br", "Kr", "I", "Xe", "At", "Rn"])
 METALS = frozenset(SYMBOLS[:N_REFERENCED]) - METALLOIDS - _NONMETALS
 """Elements up to plutonium that are metals by convention: alkali, alkaline earth, transition and post-transition metals (Al, Ga, In, Sn,
 Tl, Pb, Bi), lanthanides and actinides."""

@@ -117,7 +117,9 @@ def test_constant_sides_leave_undefined_what_needs_a_slope(intervals):
     assert known(rising, constant) == {"shift", "mae", "rmse", "spread"}
     assert known(constant, constant + 1e-14) == {"shift", "mae", "rmse"}
     same = agreement(rising, rising, materials, intervals=intervals)
-    assert values(same) == pytest.approx(dict(pearson=1, spearman=1, kendall=1, slope=1, shift=0, mae=0, rmse=0, spread=0), abs=1e-12)
+    assert values(same) == pytest.approx(
+        {"pearson": 1, "spearman": 1, "kendall": 1, "slope": 1, "shift": 0, "mae": 0, "rmse": 0, "spread": 0}, abs=1e-12
+    )
 
 
 def test_a_line_without_a_direction_has_no_slope():

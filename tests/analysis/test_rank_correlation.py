@@ -10,9 +10,7 @@ from scipy import stats
 
 from xfunc_core.analysis.rank_correlation import rank_correlation, weight_below_before
 
-tied_rows = st.integers(2, 60).flatmap(
-    lambda n: st.tuples(*(st.lists(st.integers(0, high), min_size=n, max_size=n) for high in (6, 6, 2)))
-)
+tied_rows = st.integers(2, 60).flatmap(lambda n: st.tuples(*(st.lists(st.integers(0, high), min_size=n, max_size=n) for high in (6, 6, 2))))
 
 
 @settings(deadline=None, max_examples=150)

@@ -139,7 +139,9 @@ def _columns(symbols: frozenset[str]) -> list[int]:
 
 def _own(pair: np.ndarray, element_of_row: ArrayLike | None) -> Groups:
     if element_of_row is None:
-        raise ConfigError(f"These values belong to no atom, so {Attribution.OWN.label.lower()!r} cannot be asked for; choose another attribution.")
+        raise ConfigError(
+            f"These values belong to no atom, so {Attribution.OWN.label.lower()!r} cannot be asked for; choose another attribution."
+        )
     z = np.asarray(element_of_row)
     if z.shape != pair.shape:
         raise DataError(f"There are {z.size} elements for {pair.size} rows; one for each row is needed.")

@@ -100,7 +100,14 @@ def moment_values(rows: RowSums) -> dict[str, float]:
     with np.errstate(divide="ignore", invalid="ignore"):
         m = moments(rows.columns.sum(axis=1), rows.mean_d)
         spread = np.sqrt(m.residual) if not rows.constant_y else 0.0
-        values = {"pearson": pearson(m), "slope": np.tan(direction(m)), "shift": m.shift, "mae": m.mae, "rmse": np.sqrt(m.mse), "spread": spread}
+        values = {
+            "pearson": pearson(m),
+            "slope": np.tan(direction(m)),
+            "shift": m.shift,
+            "mae": m.mae,
+            "rmse": np.sqrt(m.mse),
+            "spread": spread,
+        }
     undefined = []
     if rows.constant_x or rows.constant_y:
         undefined += ["pearson", "slope"]
