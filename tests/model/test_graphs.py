@@ -14,7 +14,7 @@ from pymatgen.core import Lattice, Structure
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.library import list_datasets
-from xfunc_core.model.graphs import GraphError, StructureGraph, build_graph, build_graphs
+from xfunc_core.model.graphs import Cutoffs, GraphError, StructureGraph, build_graph, build_graphs
 
 CONVERTER = CrystalGraphConverter(atom_graph_cutoff=6, bond_graph_cutoff=3, on_isolated_atoms="error")
 
@@ -104,6 +104,13 @@ def test_any_cell_that_has_a_graph_has_upstreams(lattice: np.ndarray, fractions:
     except GraphError:
         return
     assert_same(Structure(Lattice(lattice), ["Si"] * len(fractions), fractions @ lattice, coords_are_cartesian=True))
+
+
+def test_the_cutoffs_of_another_network() -> None:
+    structure = AWKWARD["a slab"]
+    graph = build_graph(*geometry(structure), Cutoffs(5.0, 2.6))
+    theirs = CrystalGraphConverter(atom_graph_cutoff=5, bond_graph_cutoff=2.6)(structure)
+    assert (2 * graph.n_bonds, graph.n_angles) == (len(theirs.atom_graph), len(theirs.bond_graph))
 
 
 def test_angles_by_hand() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from vesin import NeighborList
@@ -23,10 +24,6 @@ from xfunc_core.data.frame import Rejected
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import DataError
 
-ATOM_GRAPH_CUTOFF = 6.0
-"""Å; bonds reach as far."""
-BOND_GRAPH_CUTOFF = 3.0
-"""Å; bonds that form angles."""
 MIN_DISTANCE = 0.3
 """Å; closer atoms overlap. Under half of the shortest bond there is (H₂, 0.74 Å); at 0 CHGNet's bases are not defined."""
 MIN_HEIGHT, MAX_LENGTH, MAX_POSITION = 0.1, 1e4, 1e6
@@ -34,6 +31,17 @@ MIN_HEIGHT, MAX_LENGTH, MAX_POSITION = 0.1, 1e4, 1e6
 (vesin 0.6.2 divides by 0 in a cell 1e6 Å long) or loses digits."""
 _SQUARED_TOLERANCE = 1e-8
 """Å²; what pymatgen adds to the squared cut-off for upstream."""
+
+
+class Cutoffs(NamedTuple):
+    """How far in Å a bond reaches (upstream's atom graph), and a bond that forms angles (its bond graph)."""
+
+    atom_graph: float = 6.0
+    bond_graph: float = 3.0
+
+
+CHGNET_CUTOFFS = Cutoffs()
+"""Those of CHGNet 0.3.0 and of its r²SCAN version; 0.2.0 has 5 Å and 3 Å."""
 
 
 class GraphError(DataError):
@@ -98,25 +106,28 @@ class BuiltGraphs:
     rejected: list[Rejected]
 
 
-def build_graphs(structures: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], frame_ids: Sequence[str]) -> BuiltGraphs:
+def build_graphs(
+    structures: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], frame_ids: Sequence[str], cutoffs: Cutoffs = CHGNET_CUTOFFS
+) -> BuiltGraphs:
     """The graphs of structures given as ``(numbers, lattice, positions)``; one that has none does not stop the others."""
     graphs, kept, rejected = [], [], []
     for position, (frame_id, structure) in enumerate(zip(frame_ids, structures, strict=True)):
         try:
-            graphs.append(build_graph(*structure))
+            graphs.append(build_graph(*structure, cutoffs))
             kept.append(position)
         except GraphError as error:
             rejected.append(Rejected(position, str(frame_id), str(error)))
     return BuiltGraphs(graphs, np.array(kept, dtype=np.int64), rejected)
 
 
-def build_graph(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray) -> StructureGraph:
+def build_graph(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray, cutoffs: Cutoffs = CHGNET_CUTOFFS) -> StructureGraph:
     """The crystal graph of a structure, periodic in all directions.
 
     Args:
         numbers: atomic numbers, shape (N,).
         lattice: row vectors in Å, shape (3, 3).
         positions: Cartesian, in Å, inside the cell or not, shape (N, 3).
+        cutoffs: those of the network the graph is for.
 
     Raises:
         GraphError: it holds no atom, an element that CHGNet does not know or a number that is not finite; its cell is flat;
@@ -125,14 +136,14 @@ def build_graph(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray)
     numbers = np.asarray(numbers)
     lattice, positions = (np.ascontiguousarray(array, dtype=np.float64) for array in (lattice, positions))
     volume = _checked_volume(numbers, lattice, positions)
-    pairs, vectors = _half_list(lattice, positions)
+    pairs, vectors = _half_list(lattice, positions, cutoffs.atom_graph)
     distances = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    _check_neighbours(pairs, distances, len(numbers))
-    is_short = distances <= BOND_GRAPH_CUTOFF
+    _check_neighbours(pairs, distances, len(numbers), cutoffs.atom_graph)
+    is_short = distances <= cutoffs.bond_graph
     order = np.concatenate([np.flatnonzero(is_short), np.flatnonzero(~is_short)])
     bond_i, bond_j = pairs[order].T.astype(np.int32, order="C")
     n_short = int(is_short.sum())
-    at_cutoff = distances[order[:n_short]] == BOND_GRAPH_CUTOFF
+    at_cutoff = distances[order[:n_short]] == cutoffs.bond_graph
     first, second = _angles(np.concatenate([bond_i[:n_short], bond_j[:n_short]]), np.concatenate([at_cutoff, at_cutoff]))
     return StructureGraph(numbers.astype(np.uint8), volume, bond_i, bond_j, vectors[order], n_short, first, second)
 
@@ -176,18 +187,18 @@ def _volume(lattice: np.ndarray, n_atoms: int) -> float:
     return volume
 
 
-def _half_list(lattice: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _half_list(lattice: np.ndarray, positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     """Each bond once: its atoms, shape (U, 2), and its vector in Å, shape (U, 3)."""
-    search = NeighborList(cutoff=(ATOM_GRAPH_CUTOFF**2 + _SQUARED_TOLERANCE) ** 0.5, full_list=False, n_threads=1)
+    search = NeighborList(cutoff=(cutoff**2 + _SQUARED_TOLERANCE) ** 0.5, full_list=False, n_threads=1)
     pairs, vectors = search.compute(positions, lattice, True, "PD")
     return pairs, vectors
 
 
-def _check_neighbours(pairs: np.ndarray, distances: np.ndarray, n_atoms: int) -> None:
+def _check_neighbours(pairs: np.ndarray, distances: np.ndarray, n_atoms: int, cutoff: float) -> None:
     """Refuse overlapping and isolated atoms."""
     alone = np.flatnonzero(np.bincount(pairs.ravel().astype(np.int64), minlength=n_atoms) == 0)
     if len(alone):
-        raise GraphError(f"atom {alone[0] + 1} has no neighbour within {ATOM_GRAPH_CUTOFF:g} Å" + _and_others(len(alone) - 1))
+        raise GraphError(f"atom {alone[0] + 1} has no neighbour within {cutoff:g} Å" + _and_others(len(alone) - 1))
     closest = int(distances.argmin())
     if distances[closest] < MIN_DISTANCE:
         i, j = sorted(int(atom) + 1 for atom in pairs[closest])
