@@ -48,7 +48,7 @@ class DatasetWriter:
     def __init__(self, root: Path, name: str) -> None:
         """Start the dataset ``name`` in the folder ``root``, which is made if missing."""
         root.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(root)
+        remove_leftovers(root)
         self._root = root
         self._name = name
         self._waiting: list[Frame] = []
@@ -254,7 +254,8 @@ def formula(numbers: Iterable[int]) -> str:
     return "".join(s + (str(counts[s] // divisor) if counts[s] > divisor else "") for s in hill)
 
 
-def _remove_leftovers(root: Path) -> None:
+def remove_leftovers(root: Path) -> None:
+    """Remove what killed writers left in ``root`` a day ago or longer."""
     for path in root.iterdir():
         if path.name.startswith(_LEFTOVERS):
             with suppress(OSError):  # it may just be going away

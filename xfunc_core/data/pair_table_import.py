@@ -1,0 +1,229 @@
+"""Bring a relaxed-pair table into the data home, list, open and delete those that are there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from xfunc_core.data.formats.opening import open_file
+from xfunc_core.data.importing import ImportReport, check_name
+from xfunc_core.data.pair_table import COLUMNS, PAIRS, PairTable, PairTableInfo
+from xfunc_core.data.pair_table_columns import is_pair_header
+from xfunc_core.data.pair_table_reading import LABELS, PairRows, read_header, read_pair_rows
+from xfunc_core.data.writer import discard, remove_leftovers
+from xfunc_core.elements import Z_OF
+from xfunc_core.errors import DataError
+
+_ROWS = 4096
+
+
+def is_pair_table(path: Path) -> bool:
+    """Whether a file is a relaxed-pair table, by its header."""
+    try:
+        return is_pair_header(read_header(path))
+    except DataError:
+        return False
+
+
+def import_pair_table(
+    path: Path,
+    root: Path,
+    *,
+    name: str,
+    title: str = "",
+    columns: Mapping[str, str] | None = None,
+    energies: str = "",
+    replace: bool = False,
+    progress: Callable[[int], None] | None = None,
+    **described: str,
+) -> tuple[PairTable, ImportReport]:
+    """Import a table as ``name`` under ``root``, whole or not at all.
+
+    Args:
+        path: CSV, TSV or the like, gzipped or not.
+        root: where tables lie; made if missing.
+        name: of the table, and of its folder.
+        title: name on screen; the name if empty.
+        columns: the user's word for columns, name by key of `xfunc_core.data.pair_table_columns.PATTERNS`.
+        energies: a value of `per_atom.Verdict`, if the user says what the energies are.
+        replace: whether a table of that name may be replaced.
+        progress: called with the number of rows read so far.
+        described: energy_scale, licence and citation.
+
+    Raises:
+        DataError: the file, its content or the name cannot be used, or the disk is full; then nothing is left behind.
+    """
+    check_name(name)
+    try:
+        if not replace and (root / name).exists():
+            raise _taken(name)
+        with open_file(path) as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        rows = read_pair_rows(path, columns, energies, progress)
+        content = arrow_table(rows)
+        info = _info(rows, content, name=name, title=title or name, source=path.name, source_sha256=digest, **described)
+        _write(
+            root,
+            info,
+            content,
+            {"documents": len(rows) + len(rows.dropped), "dropped": rows.dropped, "masked": [], "notes": rows.notes + _missing(info)},
+            replace,
+        )
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "The disk is full" if full else f"The system refuses ({error.strerror or error})"
+        raise DataError(
+            f"{what}, so {path.name} was not imported into {root}: free some space, check the permissions, or set XFUNC_HOME to another place."
+        ) from error
+    return PairTable(root / name), ImportReport(len(rows) + len(rows.dropped), len(rows), rows.dropped, [], rows.notes + _missing(info))
+
+
+def list_pair_tables(root: Path) -> list[PairTable]:
+    """Every readable table, by title; `damaged_pair_tables` names the others.
+
+    Raises:
+        DataError: ``root`` is there but cannot be listed.
+    """
+    opened = (_open(path) for path in _folders(root))
+    return sorted((t for t in opened if isinstance(t, PairTable)), key=lambda t: t.info.title.lower())
+
+
+def damaged_pair_tables(root: Path) -> list[str]:
+    """One sentence for every folder that cannot be opened as a table."""
+    return [str(t) for t in (_open(path) for path in _folders(root)) if isinstance(t, DataError)]
+
+
+def open_pair_table(root: Path, name: str) -> PairTable:
+    """Open a table by name.
+
+    Raises:
+        DataError: there is none of that name, or it is damaged.
+    """
+    check_name(name)
+    return PairTable(root / name)
+
+
+def delete_pair_table(root: Path, name: str) -> None:
+    """Delete a table and its folder, damaged or not.
+
+    Raises:
+        DataError: there is none of that name, or the system refuses.
+    """
+    check_name(name)
+    if not (root / name).is_dir():
+        raise DataError(f"There is no pair table {name!r} in {root}.")
+    try:
+        discard(root / name)
+    except OSError as error:
+        raise DataError(
+            f"Pair table {name!r} cannot be deleted ({error.strerror or error}): check the permissions of {root / name}."
+        ) from error
+
+
+def arrow_table(rows: PairRows) -> pa.Table:
+    """The rows as columns of `COLUMNS`; elements in order of Z, fractions with the same order."""
+    ordered = [sorted(counts.items(), key=lambda item: Z_OF[item[0]]) for counts in rows.counts]
+    values = {
+        **{name: getattr(rows, name) for name in ("line", "frame_id", "material_id", "formula", "n_atoms")},
+        "chemical_system": ["-".join(sorted(symbol for symbol, _ in items)) for items in ordered],
+        "elements": [[Z_OF[symbol] for symbol, _ in items] for items in ordered],
+        "fractions": [(np.array([n for _, n in items]) / sum(n for _, n in items)).tolist() for items in ordered],
+        **rows.labels,
+    }
+    return pa.table({field.name: pa.array(values[field.name], field.type) for field in COLUMNS}, schema=COLUMNS)
+
+
+def _info(rows: PairRows, content: pa.Table, **described: str) -> PairTableInfo:
+    elements = Counter(symbol for counts in rows.counts for symbol in counts)
+    return PairTableInfo(
+        n_pairs=len(rows),
+        n_materials=len(set(rows.material_id)),
+        elements={symbol: elements[symbol] for symbol in sorted(elements, key=Z_OF.__getitem__)},
+        labelled={label: int(np.isfinite(rows.labels[label]).sum()) for label in LABELS},
+        content_sha256=_hash(content),
+        n_dropped=len(rows.dropped),
+        **described,
+    )
+
+
+def _missing(info: PairTableInfo) -> list[str]:
+    """How many rows lack a label that others have."""
+    words = {"energy": "energy", "formation_energy": "formation energy", "volume": "volume"}
+    notes = []
+    for label, n in info.labelled.items():
+        kind, _, functional = label.rpartition("_")
+        if n < info.n_pairs and (n or kind == "energy"):
+            notes.append(
+                f"{info.n_pairs - n:,} of {info.n_pairs:,} rows have no {words[kind]} in {'PBE' if functional == 'pbe' else 'r²SCAN'}."
+            )
+    return notes
+
+
+def _hash(content: pa.Table) -> str:
+    sink = hashlib.sha256()
+    for name in content.column_names:
+        sink.update(json.dumps(content[name].to_pylist()).encode())
+    return sink.hexdigest()
+
+
+def _write(root: Path, info: PairTableInfo, content: pa.Table, report: dict[str, object], replace: bool) -> None:
+    """A folder under its name only when it is complete."""
+    root.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(root)
+    hidden = Path(tempfile.mkdtemp(prefix=f".importing-{info.name}-", dir=root))
+    try:
+        with pa.OSFile(str(hidden / PAIRS), "wb") as file, pa.ipc.new_stream(file, COLUMNS) as stream:
+            stream.write_table(content, max_chunksize=_ROWS)
+        (hidden / "report.json").write_text(json.dumps(report, indent=1))
+        (hidden / "table.json").write_text(json.dumps(asdict(info), indent=1))
+        _take_name(hidden, root / info.name, replace)
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(hidden)
+
+
+def _take_name(hidden: Path, target: Path, replace: bool) -> None:
+    """Rename the folder; whoever else takes the name at the same moment, one whole table has it in the end."""
+    while True:
+        try:
+            hidden.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            if not replace:
+                raise _taken(target.name) from error
+        discard(target)
+
+
+def _taken(name: str) -> DataError:
+    return DataError(f"There is already a pair table named {name!r}: choose another name, or delete it first.")
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(
+            f"The pair tables in {root} cannot be listed ({error.strerror or error}): check the path and its permissions, or set XFUNC_HOME to another place."
+        ) from error
+
+
+def _open(path: Path) -> PairTable | DataError:
+    try:
+        return PairTable(path)
+    except DataError as error:
+        return error
