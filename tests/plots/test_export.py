@@ -18,20 +18,25 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 import xfunc_core.plots
+from xfunc_core.analysis.agreement import agreement
 from xfunc_core.analysis.scaling import bootstrap_power_law
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import ConfigError
+from xfunc_core.plots.agreement import agreement_figure
 from xfunc_core.plots.distributions import distributions
 from xfunc_core.plots.export import FigureFormat, drawn_numbers, export
 from xfunc_core.plots.export_text import runs, unmarked
+from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.learning import learning_curves
+from xfunc_core.plots.one_sided import one_sided_figure
 from xfunc_core.plots.parity import parity_figure
 from xfunc_core.plots.periodic_table import periodic_table_figure
 from xfunc_core.plots.scaling import scaling_figure
 from xfunc_core.plots.scene import structure_scene
+from xfunc_core.plots.shifts import shift_figure
 from xfunc_core.plots.structure import flat_structure_figure, structure_figure
 from xfunc_core.plots.theme import nothing_to_draw
-from xfunc_core.quantities import ENERGY, FORCE
+from xfunc_core.quantities import ENERGY, FORCE, Quantity
 
 SVG = "{http://www.w3.org/2000/svg}"
 MAGIC = {FigureFormat.PNG: b"\x89PNG\r\n\x1a\n", FigureFormat.PDF: b"%PDF-1.", FigureFormat.SVG: b"<?xml"}
@@ -43,6 +48,32 @@ def parity(n: int) -> go.Figure:
     chance = np.random.default_rng(0)
     reference = chance.normal(size=n)
     return parity_figure(FORCE, reference, reference + chance.normal(0, 0.1, n), reference + chance.normal(0, 0.03, n))
+
+
+def agreed(n: int, chosen: bool = False) -> go.Figure:
+    chance = np.random.default_rng(0)
+    x = chance.normal(size=n)
+    y = 0.9 * x + chance.normal(0, 0.1, n)
+    return agreement_figure(
+        x, y, ENERGY, agreement(x, y, np.arange(n) // 2), words=["Every value counts in full."], selected=x > 0 if chosen else None
+    )
+
+
+def shifts() -> go.Figure:
+    z = np.array([1, 3, 8, 26, 92])
+    return shift_figure(
+        pd.DataFrame(
+            {"z": z, "shift": -0.7 * z, "low": -0.8 * z, "high": -0.6 * z, "n_materials": 9, "published": -0.7 * z - 1},
+            index=["H", "Li", "O", "Fe", "U"],
+        )
+    )
+
+
+def importances() -> go.Figure:
+    return importance_figure(
+        pd.DataFrame({"per_atom": np.arange(30.0), "permutation_mean": np.arange(30.0), "permutation_std": 0.5}, index=list(SYMBOLS[:30])),
+        1234,
+    )
 
 
 def learning() -> go.Figure:
@@ -91,6 +122,12 @@ def structure() -> dict[str, object]:
 
 FIGURES: dict[str, dict[str, Callable[[], go.Figure]]] = {
     "parity_figure": {"points": lambda: parity(50), "WebGL points": lambda: parity(4000), "density": lambda: parity(21_000)},
+    "agreement_figure": {"points": lambda: agreed(60), "density": lambda: agreed(9000), "chosen": lambda: agreed(9000, chosen=True)},
+    "one_sided_figure": {
+        "angles": lambda: one_sided_figure(np.arange(90.0), Quantity("force_angle", "Force angle", "°", "°", 1.0, 1, 1), 9)
+    },
+    "shift_figure": {"five elements": shifts},
+    "importance_figure": {"thirty elements": importances},
     "learning_curves": {"three panels": learning},
     "scaling_figure": {"two methods": scaling},
     "distributions": {"two datasets": histograms},
@@ -122,9 +159,11 @@ def words(drawn: ElementTree.Element) -> list[str]:
     return ["".join(text.itertext()).strip() for text in drawn.iter(f"{SVG}text")]
 
 
-def uses(drawn: ElementTree.Element, gid: str) -> int:
+def marks(drawn: ElementTree.Element, gid: str) -> list[ElementTree.Element]:
+    """What is drawn in a group: uses of one path defined before, or, for a few marks, paths of their own."""
     groups = [g for g in drawn.iter(f"{SVG}g") if g.get("id") == gid]
-    return sum(1 for g in groups for _ in g.iter(f"{SVG}use"))
+    defined = [path for g in groups for defs in g.iter(f"{SVG}defs") for path in defs.iter(f"{SVG}path")]
+    return [mark for g in groups for mark in g.iter() if mark.tag in (f"{SVG}use", f"{SVG}path") and mark not in defined]
 
 
 def finite_points(trace: go.Scatter) -> int:
@@ -167,7 +206,7 @@ def test_the_svg_has_as_many_marks_as_the_figure(figure, name, case) -> None:
             bars = [g for g in made.iter(f"{SVG}g") if (g.get("id") or "").startswith(f"trace-{i}-")]
             assert len(bars) == len(trace.x)
         elif trace.type != "heatmap" and "markers" in trace.mode and trace.marker.opacity != 0:
-            assert uses(made, f"trace-{i}") == finite_points(trace)
+            assert len(marks(made, f"trace-{i}")) == finite_points(trace)
 
 
 @pytest.mark.parametrize("kind", FigureFormat)

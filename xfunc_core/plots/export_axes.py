@@ -20,6 +20,7 @@ DPI = 100
 PT = 72 / DPI
 """Points in a pixel."""
 _PAD = 0.05
+_TOWARD = {"left": 0.0, "bottom": 0.0, "center": 0.5, "middle": 0.5, "right": 1.0, "top": 1.0}
 _TYPES = (None, "-", "linear", "log")
 
 
@@ -169,8 +170,10 @@ def _tie(canvas: Canvas, name: str, to: str, domains: dict[str, list[float]]) ->
     for axis, (span, pixels) in sizes.items():
         share = unit * span / pixels
         if canvas.axis(axis).get("constrain") == "domain":
-            middle, half = sum(domains[axis]) / 2, share * (domains[axis][1] - domains[axis][0]) / 2
-            domains[axis] = [middle - half, middle + half]
+            start, end = domains[axis]
+            at = _TOWARD[canvas.axis(axis).get("constraintoward", "center")]
+            slack = (1 - share) * (end - start)
+            domains[axis] = [start + at * slack, end - (1 - at) * slack]
         else:
             _widen(canvas, axis, 1 / share)
 

@@ -1,0 +1,235 @@
+"""One quantity in r²SCAN against PBE: every value, or the density of many with the outliers to click, and what is left between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+
+from xfunc_core.analysis.agreement import Agreement
+from xfunc_core.errors import DataError
+from xfunc_core.plots.density import BINS, add_density, centres, furthest_from_middle, padded
+from xfunc_core.plots.theme import PLAIN_NUMBERS, Palette, apply_theme, literal, nothing_to_draw, palette, scatter_class
+from xfunc_core.quantities import Functional, Quantity, correlation_text, count_text
+
+POINTS = 5_000
+"""More values than this are drawn as a density."""
+CELLS = 240
+"""Cells along each side of the density; half of them along the differences."""
+OUTLIERS = 2_000
+FAR_APART = 2.5
+"""Where one range for both axes would be this many times as long as the shorter of their own, each axis keeps its own."""
+_MAIN, _REST, _SIDE = (0.35, 1.0), (0.0, 0.24), (0.82, 1.0)
+"""Domains: of the scatter and of the differences upwards, of the histogram to the right."""
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Finite values of one look: x, y, their difference and their rows, shape (n,) each."""
+
+    x: np.ndarray
+    y: np.ndarray
+    row: np.ndarray
+    colour: str
+    density: tuple[str, ...]
+    opacity: float
+
+    @property
+    def difference(self) -> np.ndarray:
+        return self.y - self.x
+
+
+def agreement_figure(
+    x: ArrayLike,
+    y: ArrayLike,
+    quantity: Quantity,
+    result: Agreement,
+    *,
+    names: Callable[[np.ndarray], Sequence[str]] | None = None,
+    words: Sequence[str] = (),
+    selected: ArrayLike | None = None,
+    dark: bool = False,
+    max_points: int = POINTS,
+) -> go.Figure:
+    """Draw r²SCAN against PBE with y = x and the total-least-squares line, the differences below and their histogram beside.
+
+    Each point carries its row in ``customdata``. Above ``max_points`` values the figure is a logarithmic density made here, with the
+    values whose difference is furthest from the middle one as points. Both axes have one range unless that would hide everything.
+
+    Args:
+        x, y: shape (R,), PBE and r²SCAN values in the quantity's unit; a NaN on either side leaves the row out.
+        quantity: what is drawn.
+        result: the agreement of these rows; its N, r and slope are written on the figure.
+        names: of the given rows, shown on hover.
+        words: what else is written above the plot: how rows are attributed, which references were subtracted.
+        selected: shape (R,), true for rows to stand out; the others turn quiet.
+        dark: whether the page is dark.
+        max_points: most values drawn one by one.
+
+    Raises:
+        DataError: the shapes differ.
+    """
+    c = palette(dark)
+    parts = _parts(np.asarray(x, dtype=float), np.asarray(y, dtype=float), selected, c)
+    if not parts:
+        return nothing_to_draw(f"No {quantity.label.lower()} is known in both functionals.", dark)
+    fig, as_density = go.Figure(), sum(part.x.size for part in parts) > max_points
+    spans = _spans(parts)
+    _add_lines(fig, parts, spans, result, c)
+    edges = _difference_edges(parts)
+    for part in parts:
+        if as_density:
+            add_density(fig, part.x, part.y, spans, part.density, "y", (CELLS, CELLS))
+            add_density(fig, part.x, part.difference, (spans[0], (edges[0], edges[-1])), part.density, "y2", (CELLS, CELLS // 2))
+        if not as_density or part is parts[-1]:
+            _add_points(fig, part, quantity, names, furthest_from_middle(part.difference, OUTLIERS) if as_density else slice(None))
+        _add_histogram(fig, part, edges, quantity, c)
+    _lay_out(fig, quantity, spans, c, (edges[0], edges[-1]))
+    note = " · ".join([*_said(result, parts, selected), *words, *_drawing(spans, as_density, parts)])
+    return apply_theme(fig, dark, height=640, note=note, legend_rows=1 + math.isfinite(result.slope.value), centred=True)
+
+
+def _parts(x: np.ndarray, y: np.ndarray, selected: ArrayLike | None, c: Palette) -> list[_Values]:
+    if x.shape != y.shape or x.ndim != 1:
+        raise DataError(f"PBE and r²SCAN values of shape {x.shape} and {y.shape} are not of the same rows.")
+    known = np.isfinite(x) & np.isfinite(y)
+    chosen = np.ones_like(known) if selected is None else np.asarray(selected, dtype=bool)
+    looks = [(known & ~chosen, c.quiet, c.density_quiet, 0.5), (known & chosen, c.accent, c.density, 0.75)]
+    found = []
+    for mask, *look in looks:
+        rows = np.flatnonzero(mask)
+        if rows.size:
+            found.append(_Values(x[rows], y[rows], rows, *look))
+    return found
+
+
+def _spans(parts: Sequence[_Values]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Ranges of both axes: one for both, or each its own where the functionals lie far apart."""
+    x, y = ((min(float(getattr(p, k).min()) for p in parts), max(float(getattr(p, k).max()) for p in parts)) for k in "xy")
+    both, shorter = (min(x[0], y[0]), max(x[1], y[1])), min(x[1] - x[0], y[1] - y[0])
+    if shorter > 0 and both[1] - both[0] > FAR_APART * shorter:
+        return padded(np.array(x)), padded(np.array(y))
+    return (padded(np.array(both)),) * 2
+
+
+def _difference_edges(parts: Sequence[_Values]) -> np.ndarray:
+    low, high = padded(np.array([f(part.difference) for part in parts for f in (np.min, np.max)]))
+    return np.linspace(low, high, BINS + 1)
+
+
+def _add_lines(
+    fig: go.Figure, parts: Sequence[_Values], spans: tuple[tuple[float, float], tuple[float, float]], result: Agreement, c: Palette
+) -> None:
+    (x_low, x_high), (y_low, y_high) = spans
+    start, end = max(x_low, y_low), min(x_high, y_high)
+    there = [start, end] if start < end else [None, None]
+    fig.add_trace(
+        go.Scatter(
+            x=there, y=there, mode="lines", line={"color": c.line, "width": 1.2}, hoverinfo="skip", name="y = x", legendgroup="identity"
+        )
+    )
+    fig.add_shape(type="line", x0=x_low, x1=x_high, y0=0, y1=0, yref="y2", line={"color": c.line, "width": 1.2}, layer="below")
+    slope = result.slope
+    if not math.isfinite(slope.value):
+        return
+    n = sum(part.x.size for part in parts)
+    centre_x, centre_y = (sum(float(getattr(part, k).sum()) for part in parts) / n for k in "xy")
+    ends = (
+        np.clip([x_low, x_high], *sorted(centre_x + (np.array(spans[1]) - centre_y) / slope.value))
+        if slope.value
+        else np.array([x_low, x_high])
+    )
+    name = f"Total least squares: slope {correlation_text(slope.value)}"
+    if math.isfinite(slope.low):
+        name += f" [{correlation_text(slope.low)}, {correlation_text(slope.high)}]"
+    fig.add_trace(
+        go.Scatter(
+            x=ends,
+            y=centre_y + slope.value * (ends - centre_x),
+            mode="lines",
+            line={"color": c.highlight, "width": 1.4, "dash": "dash"},
+            hoverinfo="skip",
+            name=name,
+        )
+    )
+
+
+def _add_points(
+    fig: go.Figure, part: _Values, quantity: Quantity, names: Callable[[np.ndarray], Sequence[str]] | None, chosen: np.ndarray | slice
+) -> None:
+    x, y, rows, digits = part.x[chosen], part.y[chosen], part.row[chosen], quantity.decimals
+    titles = [literal(name) for name in names(rows)] if names else [f"row {row}" for row in rows]
+    few = isinstance(chosen, slice)
+    shared = {
+        "x": x,
+        "mode": "markers",
+        "marker": {"size": 6 if few else 3.5, "color": part.colour, "opacity": part.opacity},
+        "customdata": rows,
+        "text": titles,
+        "showlegend": False,
+        "name": "Values",
+    }
+    scatter = scatter_class(rows.size)
+    hover = f"<b>%{{text}}</b><br>{Functional.PBE.label} %{{x:.{digits}f}} {quantity.unit}<br>"
+    fig.add_trace(
+        scatter(y=y, hovertemplate=f"{hover}{Functional.R2SCAN.label} %{{y:.{digits}f}} {quantity.unit}<extra></extra>", **shared)
+    )
+    fig.add_trace(
+        scatter(y=y - x, yaxis="y2", hovertemplate=f"{hover}difference %{{y:.{digits}f}} {quantity.unit}<extra></extra>", **shared)
+    )
+
+
+def _add_histogram(fig: go.Figure, part: _Values, edges: np.ndarray, quantity: Quantity, c: Palette) -> None:
+    counts = np.histogram(part.difference, edges)[0]
+    fig.add_trace(
+        go.Bar(
+            x=counts, y=centres(edges), width=edges[1] - edges[0], orientation="h", xaxis="x2", yaxis="y2", showlegend=False, name="Differences",
+            marker={"color": part.colour, "opacity": 0.8, "line": {"width": 0}},
+            hovertemplate=f"difference %{{y:.{quantity.decimals}f}} {quantity.unit}: %{{x:,}}<extra></extra>",
+        )
+    )  # fmt: skip
+
+
+def _lay_out(
+    fig: go.Figure, quantity: Quantity, spans: tuple[tuple[float, float], tuple[float, float]], c: Palette, differences: tuple[float, float]
+) -> None:
+    tied = {"scaleanchor": "x", "constrain": "domain", "constraintoward": "bottom"} if spans[0] == spans[1] else {}
+    fig.update_layout(
+        barmode="overlay",
+        bargap=0,
+        xaxis={"range": spans[0], "anchor": "y2", "domain": [0, _SIDE[0] - 0.03], "constrain": "domain", "constraintoward": "right", "title": f"{Functional.PBE.label} {_lower(quantity.axis)}", **PLAIN_NUMBERS},
+        yaxis={"range": spans[1], "domain": list(_MAIN), "title": f"{Functional.R2SCAN.label} {_lower(quantity.axis)}", **tied, **PLAIN_NUMBERS},
+        yaxis2={"range": differences, "domain": list(_REST), "anchor": "x", "title": f"{Functional.R2SCAN.label} − {Functional.PBE.label}<br>({quantity.unit})", **PLAIN_NUMBERS},
+        xaxis2={"domain": list(_SIDE), "anchor": "y2", "title": "Count", "nticks": 3, **PLAIN_NUMBERS},
+    )  # fmt: skip
+
+
+def _lower(axis: str) -> str:
+    """An axis title within a sentence; an abbreviation or sign stays."""
+    return axis[0].lower() + axis[1:] if axis[1:2].islower() else axis
+
+
+def _said(result: Agreement, parts: Sequence[_Values], selected: ArrayLike | None) -> list[str]:
+    said = [f"N = {count_text(result.n)}", f"{count_text(result.n_materials)} materials"]
+    if math.isfinite(result.pearson.value):
+        r = result.pearson
+        said.append(
+            f"r = {correlation_text(r.value)}"
+            + (f" [{correlation_text(r.low)}, {correlation_text(r.high)}]" if math.isfinite(r.low) else "")
+        )
+    if selected is not None:
+        said.append(f"{count_text(int(np.asarray(selected, dtype=bool)[np.concatenate([p.row for p in parts])].sum()))} selected")
+    return said
+
+
+def _drawing(spans: tuple[tuple[float, float], tuple[float, float]], as_density: bool, parts: Sequence[_Values]) -> list[str]:
+    """What a reader must know of the drawing itself."""
+    said = [] if spans[0] == spans[1] else ["the axes differ in range"]
+    if as_density:
+        n = min(parts[-1].x.size, OUTLIERS)
+        said += ["shade: log₁₀ of the count", f"points: the {count_text(n)} differences furthest from the middle one"]
+    return said
