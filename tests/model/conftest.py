@@ -11,6 +11,7 @@ import torch
 from chgnet.graph.crystalgraph import CrystalGraph
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.model.graph_batch import GraphBatch, Segments
 from xfunc_core.model.samples import Sample, build_samples
 
 MIXED = ("Cu", "Na", "Fe", "Cl")
@@ -55,3 +56,55 @@ def forward() -> Callable[..., dict[str, np.ndarray]]:
         return {key: value.detach().numpy() for key, value in out.items()}
 
     return of
+
+
+@pytest.fixture(scope="session")
+def batch_of() -> Callable[..., GraphBatch]:
+    """A batch for the engine made of upstream's graphs by other code than xfunc's own, in float64 unless asked otherwise."""
+    return _batch_of
+
+
+def _batch_of(graphs: Sequence[CrystalGraph], dtype: torch.dtype = torch.float64) -> GraphBatch:
+    """Bond by bond and angle by angle, in upstream's order but for short bonds, which come first."""
+    atoms, bonds, angles, volumes = [], [], [], []
+    for s, graph in enumerate(graphs):
+        lattice = graph.lattice.detach().double().numpy()
+        position = graph.atom_frac_coord.detach().double().numpy() @ lattice
+        image = graph.neighbor_image.detach().double().numpy() @ lattice
+        ends, forward = graph.atom_graph.numpy().astype(int), graph.undirected2directed.numpy().astype(int)
+        in_angle = {int(row[1]) for row in graph.bond_graph.numpy().reshape(-1, 5)}
+        for bond, edge in enumerate(forward):
+            i, j = ends[edge]
+            vector = position[j] + image[edge] - position[i]
+            bonds.append((bond not in in_angle and np.linalg.norm(vector) >= 3, s, bond, i + len(atoms), j + len(atoms), vector))
+        for _, first, first_edge, second, second_edge in graph.bond_graph.numpy().reshape(-1, 5):
+            angles.append(((s, first, first_edge != forward[first]), (s, second, second_edge != forward[second])))
+        atoms += [(s, int(z)) for z in graph.atomic_number]
+        volumes.append(abs(np.linalg.det(lattice)))
+    bonds.sort(key=lambda bond: bond[:3])
+    number = {bond[1:3]: k for k, bond in enumerate(bonds)}
+    n_short = sum(not bond[0] for bond in bonds)
+    directed = sorted(tuple(number[s, bond] + n_short * bool(reverse) for s, bond, reverse in angle) for angle in angles)
+    i, j, first, second = (np.array([row[k] for row in rows], dtype=int) for rows, k in ((bonds, 3), (bonds, 4), (directed, 0), (directed, 1)))
+    structure, numbers = np.array(atoms).T
+    counts = np.array([np.bincount(numbers[structure == s] - 1, minlength=94) for s in range(len(graphs))])
+    return GraphBatch(
+        numbers=torch.tensor(numbers),
+        structure_of_atom=torch.tensor(structure),
+        n_atoms=torch.tensor(counts.sum(1)),
+        composition=torch.tensor(counts / counts.sum(1, keepdims=True)),
+        volume=torch.tensor(np.array(volumes)),
+        bond_vector=torch.tensor(np.array([bond[5] for bond in bonds]), dtype=dtype),
+        structure_of_bond=torch.tensor([bond[1] for bond in bonds]),
+        n_short=n_short,
+        bonds_by_centre=_segments(np.concatenate([i, j]), len(atoms)),
+        short_by_centre=_segments(np.concatenate([i[:n_short], j[:n_short]]), len(atoms)),
+        angles_by_first=_segments(first, 2 * n_short),
+        angles_by_second=_segments(second, 2 * n_short),
+    )
+
+
+def _segments(index: np.ndarray, n: int) -> Segments:
+    members = [np.flatnonzero(index == owner) for owner in range(n)]
+    pointers = np.cumsum([0, *map(len, members)])
+    return Segments(torch.tensor(pointers), torch.tensor(np.concatenate([*members, []]).astype(int)), torch.tensor(index))

@@ -1,0 +1,119 @@
+"""The two operations that a CHGNet layer spends its time in, in plain torch: messages along edges, and gates on angles.
+
+An edge joins two owners (directed bond: two atoms; angle: two directed bonds). What upstream concatenates, one row for
+each edge, and multiplies by one matrix is here the sum of three products, of which two are made once for each owner and
+gathered. Core and gate lie side by side: columns 0 to 63 and 64 to 127, or along a leading axis of 2.
+
+`xfunc_core.model.fused` offers the same functions, with the same names and arguments, as compiled kernels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xfunc_core.model.graph_batch import Segments
+
+WIDTH = 64
+"""Features of atoms, bonds and angles."""
+NORM_EPSILON = 1e-5
+"""What torch's LayerNorm adds to a variance."""
+
+
+class Edges(NamedTuple):
+    """Who owns what of M edges, each as an index of shape (M,) with its rows grouped by owner.
+
+    Attributes:
+        first: the owner that receives the message: centre atom, or first directed bond of an angle.
+        second: the other owner: neighbour atom, or second directed bond.
+        weight: whose weight damps the message: undirected bond, or second directed bond.
+    """
+
+    first: Segments
+    second: Segments
+    weight: Segments
+
+
+class Gate(NamedTuple):
+    """The end of a gated MLP, core first and gate second.
+
+    Attributes:
+        linear: hidden layer, shape (2, 64 out, 64 in), or None if there is none.
+        bias: its bias, shape (2, 64), or None with it.
+        scale: of the layer norm, shape (2, 64), or None where the checkpoint has no norm (0.2.0).
+        shift: of the layer norm, shape (2, 64), or None.
+    """
+
+    linear: Tensor | None
+    bias: Tensor | None
+    scale: Tensor | None
+    shift: Tensor | None
+
+
+def convolve(edges: Edges, at_first: Tensor, at_second: Tensor, own: Tensor, weight: Tensor, gate: Gate) -> Tensor:
+    """Sum of the gated, weighted messages at each first owner.
+
+    Args:
+        edges: M edges between n₁ first and n₂ second owners, damped by n₃ weights.
+        at_first: what first owners add to the first linear layer, shape (n₁, 128).
+        at_second: what second owners add, shape (n₂, 128).
+        own: what the edges add, shape (M, 128), or (M/2, 128) if an edge and its reverse, M/2 further on, share it.
+        weight: shape (n₃, 64).
+        gate: the rest of the gated MLP.
+
+    Returns:
+        Shape (n₁, 64).
+    """
+    hidden = functional.silu(_gather_add(edges, at_first, at_second, own))
+    core, opening = (functional.linear(half, w, b) for half, w, b in zip(_halves(hidden), gate.linear, gate.bias, strict=True))
+    return segment_sum(_gated(core, opening, gate) * gather(weight, edges.weight), edges.first)
+
+
+def update(edges: Edges, at_first: Tensor, at_second: Tensor, own: Tensor, old: Tensor, gate: Gate) -> Tensor:
+    """Features of the edges themselves after a gated MLP without hidden layer: ``old`` plus the gated sum.
+
+    Args:
+        edges: as in `convolve`; their weights are not used.
+        at_first: shape (n₁, 128).
+        at_second: shape (n₂, 128).
+        own: shape (M, 128).
+        old: shape (M, 64).
+        gate: without a linear layer.
+
+    Returns:
+        Shape (M, 64).
+    """
+    core, opening = _halves(_gather_add(edges, at_first, at_second, own))
+    return old + _gated(core, opening, gate)
+
+
+def gather(rows: Tensor, segments: Segments) -> Tensor:
+    """The row of its owner for each member: shape (n, …) to (M, …)."""
+    return rows.index_select(0, segments.index)
+
+
+def segment_sum(rows: Tensor, segments: Segments) -> Tensor:
+    """Sum over the members of each owner: shape (M, …) to (n, …)."""
+    return rows.new_zeros((len(segments.pointers) - 1, *rows.shape[1:])).index_add(0, segments.index, rows)
+
+
+def _gather_add(edges: Edges, at_first: Tensor, at_second: Tensor, own: Tensor) -> Tensor:
+    summed = gather(at_first, edges.first) + gather(at_second, edges.second)
+    if len(own) == len(summed):
+        return summed + own
+    return (summed.view(2, *own.shape) + own).view_as(summed)
+
+
+def _halves(rows: Tensor) -> tuple[Tensor, Tensor]:
+    core, opening = rows.view(-1, 2, WIDTH).unbind(1)
+    return core, opening
+
+
+def _gated(core: Tensor, opening: Tensor, gate: Gate) -> Tensor:
+    if gate.scale is not None:
+        core = functional.layer_norm(core, (WIDTH,), gate.scale[0], gate.shift[0], NORM_EPSILON)
+        opening = functional.layer_norm(opening, (WIDTH,), gate.scale[1], gate.shift[1], NORM_EPSILON)
+    return functional.silu(core) * torch.sigmoid(opening)
