@@ -1,0 +1,118 @@
+"""Which structures go into which batch: so many in each, or as many as a budget of work and memory allows.
+
+Every structure goes into exactly one batch of an epoch. The batches follow from the seed and the epoch alone, not from how
+many processes share them, so that two processes take the steps that one would.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xfunc_core.model.graphs import StructureGraph
+
+_JITTER = 0.5
+"""Costs are scaled at random by as little as this where batches are filled from the most to the least costly: by costs alone
+the same structures would meet in every epoch, and in random order a costly one would come too late to be made up for."""
+
+
+class CostWeights(NamedTuple):
+    """What a structure costs for each of its atoms, directed edges (two a bond) and angles.
+
+    One each by default: a layer of CHGNet keeps a row of 64 features for everyone of them.
+    """
+
+    atom: float = 1.0
+    edge: float = 1.0
+    angle: float = 1.0
+
+
+EQUAL_WEIGHTS = CostWeights()
+
+
+def structure_costs(graphs: Iterable[StructureGraph], weights: CostWeights = EQUAL_WEIGHTS) -> np.ndarray:
+    """Cost of each structure, shape (F,)."""
+    sizes = np.array([(g.n_atoms, 2 * g.n_bonds, g.n_angles) for g in graphs], dtype=float)
+    return sizes.reshape(-1, 3) @ np.array(weights)
+
+
+def pack_by_count(n: int, size: int, seed: int, epoch: int = 0) -> list[np.ndarray]:
+    """Shuffled batches of ``size`` out of ``n`` structures, the last one smaller; each an array of structure numbers."""
+    order = _generator(seed, epoch).permutation(n)
+    return [order[start : start + size] for start in range(0, n, size)]
+
+
+def pack_by_cost(costs: Sequence[float] | np.ndarray, budget: float, seed: int, epoch: int = 0) -> list[np.ndarray]:
+    """Shuffled batches of about equal cost within ``budget``; a structure that costs more is a batch of its own.
+
+    Args:
+        costs: positive, shape (F,).
+        budget: what a batch may cost, positive.
+        seed, epoch: another order for each pair, the same for the same.
+    """
+    costs, generator = np.asarray(costs, dtype=float), _generator(seed, epoch)
+    batches = [np.array([i]) for i in np.flatnonzero(costs > budget)]
+    if len(batches) < len(costs):
+        batches += _level_batches(np.flatnonzero(costs <= budget), costs, budget, generator)
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def share(batch: np.ndarray, costs: Sequence[float] | np.ndarray, n_processes: int) -> list[np.ndarray]:
+    """A batch divided among processes at about equal cost, one array for each; empty where there are fewer structures.
+
+    Args:
+        batch: structure numbers, shape (B,).
+        costs: of all structures, shape (F,).
+        n_processes: at least 1.
+    """
+    mine = np.asarray(costs, dtype=float)[batch]
+    owner = np.empty(len(batch), dtype=np.int64)
+    by_cost = np.argsort(-mine, kind="stable")
+    owner[by_cost] = _to_the_lightest(mine[by_cost], n_processes)
+    return [batch[owner == process] for process in range(n_processes)]
+
+
+def split(batch: np.ndarray, costs: Sequence[float] | np.ndarray, limit: float) -> list[np.ndarray]:
+    """A batch cut into consecutive parts that each cost no more than ``limit``; a structure that does is alone in its part."""
+    parts: list[list[int]] = []
+    room = -math.inf
+    for structure in batch.tolist():
+        cost = float(costs[structure])
+        if cost > room:
+            parts.append([])
+            room = limit
+        parts[-1].append(structure)
+        room -= cost
+    return [np.array(part, dtype=batch.dtype) for part in parts]
+
+
+def _generator(seed: int, epoch: int) -> np.random.Generator:
+    return np.random.default_rng([seed, epoch])
+
+
+def _level_batches(structures: np.ndarray, costs: np.ndarray, budget: float, generator: np.random.Generator) -> list[np.ndarray]:
+    """As few batches as turn out to keep the budget: each structure to the batch that has cost least so far."""
+    order = structures[np.argsort(-costs[structures] * generator.uniform(_JITTER, 1, len(structures)), kind="stable")]
+    n_batches = math.ceil(costs[order].sum() / budget)
+    while True:
+        owner = np.array(_to_the_lightest(costs[order], n_batches))
+        if np.bincount(owner, costs[order]).max() <= budget:
+            break
+        n_batches = min(len(order), n_batches + max(1, n_batches // 50))
+    groups = np.split(order[np.argsort(owner, kind="stable")], np.cumsum(np.bincount(owner))[:-1])
+    return [generator.permutation(group) for group in groups]
+
+
+def _to_the_lightest(costs: np.ndarray, n: int) -> list[int]:
+    """Which of ``n`` each goes to, one after another, when it is the one that has cost least so far."""
+    loads = [(0.0, i) for i in range(n)]
+    owners = []
+    for cost in costs.tolist():
+        load, i = loads[0]
+        owners.append(i)
+        heapq.heapreplace(loads, (load + cost, i))
+    return owners
