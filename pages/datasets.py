@@ -9,7 +9,7 @@ from pages._ui.frame_actions import check, export_frames, save_frames, split_fra
 from pages._ui.frame_card import frame_card
 from pages._ui.imports import import_panel
 from pages._ui.periodic_table import periodic_table
-from pages._ui.shell import is_dark, page, plain, sentences, show
+from pages._ui.shell import page, plain, sentences, show
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import damaged, is_bundled
@@ -28,7 +28,7 @@ def _at_a_glance(dataset: Dataset, query: FrameQuery, wanted: Filter, other: Dat
     chosen = [dataset] if other is None else [dataset, other]
     queries, names = [query, *([loaders.query(other)] if other else [])], [d.info.title for d in chosen]
     found = distributions_of(queries, wanted)
-    show(distributions(found, names, is_dark()), "distributions")
+    show(lambda dark: distributions(found, names, dark), "distributions")
     left, right = st.columns(2)
     with left:
         st.dataframe(comparison(queries, names, wanted))

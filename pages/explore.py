@@ -6,7 +6,7 @@ from pages._ui import loaders
 from pages._ui.choose import choose_dataset
 from pages._ui.frame_card import frame_card
 from pages._ui.periodic_table import periodic_table
-from pages._ui.shell import clicked_frame, empty, is_dark, page, plain, show, warn
+from pages._ui.shell import clicked_frame, empty, page, plain, show, warn
 from xfunc_core.data.pairs import PairingMethod
 from xfunc_core.explore import ELEMENT_VALUES, component_table, containing, element_table, hover_names
 from xfunc_core.plots.correlation import energy_scatter, shift_against_z_figure
@@ -75,7 +75,7 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
             empty("functions", "There are as many reference energies as frames, so nothing is left after subtracting them. Look at the raw energies, or choose other references.")
             clicked = []
         else:
-            clicked = show(energy_scatter(energies, hover_names(pairs), mode, chosen, is_dark()), "energies", clickable=True)
+            clicked = show(lambda dark: energy_scatter(energies, hover_names(pairs), mode, chosen, dark), "energies", clickable=True)
     with table:
         elements = element_table(energies, selected)
         st.dataframe(elements, hide_index=True, height=470 if len(elements) > _ROWS else "content")
@@ -88,7 +88,7 @@ with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the
         frame_card([(pairs.r2scan, int(pairs.rows_r2scan[row])), (pairs.pbe, int(pairs.rows_pbe[row]))], key="explore_frame")
 
     st.subheader("Shift against atomic number", divider="gray")
-    show(shift_against_z_figure(energies, is_dark()), "shift")
+    show(lambda dark: shift_against_z_figure(energies, dark), "shift")
 
     st.subheader("Forces, stresses, magnetic moments", divider="gray")
     components = component_table(found)

@@ -5,7 +5,7 @@ import streamlit as st
 from pages._ui import loaders
 from pages._ui.choose import choose_run
 from pages._ui.frame_card import frame_card
-from pages._ui.shell import clicked_frame, empty, is_dark, page, plain, sentences, show
+from pages._ui.shell import clicked_frame, empty, page, plain, sentences, show
 from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import open_dataset
 from xfunc_core.launch import settings_of
@@ -27,16 +27,9 @@ def _metrics(results: RunResults, part: str, before: str) -> None:
 
 
 def _parity(results: RunResults, quantity: Quantity, part: str, before: str) -> None:
-    figure = parity_figure(
-        quantity,
-        results.values("label", quantity, part),
-        results.values(before, quantity, part),
-        results.values("trained", quantity, part),
-        (STAGES[before], STAGES["trained"]),
-        results.frame_rows(quantity, part),
-        is_dark(),
-    )
-    row = clicked_frame(show(figure, f"parity_{quantity.key}_{part}_{before}", clickable=True))
+    values = [results.values(stage, quantity, part) for stage in ("label", before, "trained")]
+    frames, labels = results.frame_rows(quantity, part), (STAGES[before], STAGES["trained"])
+    row = clicked_frame(show(lambda dark: parity_figure(quantity, *values, labels, frames, dark), f"parity_{quantity.key}_{part}_{before}", clickable=True))
     frame_id = None if row is None else results.frame_id(row, part)  # a click may be left from another run
     if frame_id is None:
         st.caption("Click a point to see its structure.")

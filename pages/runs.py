@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages._ui import loaders
 from pages._ui.choose import choose_run
-from pages._ui.shell import empty, is_dark, page, plain, sentences, show
+from pages._ui.shell import empty, page, plain, sentences, show
 from xfunc_core.data.home import runs_root
 from xfunc_core.plots.learning import learning_curves
 from xfunc_core.quantities import duration_text
@@ -61,7 +61,7 @@ def _watch(run_id: str) -> None:
         if state.is_active:
             st.progress(progress.fraction, f"Epoch {progress.epoch} of {progress.epochs} · {duration_text(progress.seconds)} so far, about {duration_text(progress.seconds_left)} left" if progress.epoch else "Waiting for the first epoch …")
         if progress.records:
-            show(learning_curves(progress.records, is_dark()), f"curves_{run_id}")
+            show(lambda dark: learning_curves(progress.records, dark), f"curves_{run_id}")
         with st.expander("Log", expanded=state in (RunState.FAILED, RunState.LOST)):
             st.code(run.log_tail() or "Nothing yet.", language=None)
     if st.session_state.get(f"state_{run_id}", state) is not state:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages._ui import loaders
 from pages._ui.choose import choose_dataset, choose_run
-from pages._ui.shell import empty, is_dark, page, sentences, show, warn
+from pages._ui.shell import empty, page, sentences, show, warn
 from xfunc_core.analysis import paper
 from xfunc_core.analysis.laws import law_table, scaling_laws
 from xfunc_core.data.home import runs_root, sweeps_root
@@ -68,7 +68,7 @@ def _watch(record: SweepRecord) -> None:
         quantity = _QUANTITIES[key]
         overlay = right.toggle("Show the paper's points", value=True, key="paper_overlay", disabled=quantity not in (ENERGY, FORCE), help=paper.FIG6_LABEL)
         laws = scaling_laws(runs, quantity)
-        show(scaling_figure(laws.table, laws.bands, quantity, overlay, is_dark()), "scaling")
+        show(lambda dark: scaling_figure(laws.table, laws.bands, quantity, overlay, dark), "scaling")
         if laws.by_method:
             st.dataframe(law_table(laws, quantity), hide_index=True)
         warn([*laws.sentences(quantity), *laws.caveats, f"In this sweep {BUDGETS.get(record.budget, record.budget)}. Errors are test MAEs; references are fitted on each subset alone, for M1 and M4 by the same scheme. The subsets take materials with new elements first, so those of several seeds overlap and the scatter understates that of random samples."])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import plotly.graph_objects as go
+import pandas as pd
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
+from pages._ui.downloads import Draw, downloads
 from xfunc_core.errors import XfuncError, refusal
 
-_PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"], "toImageButtonOptions": {"format": "svg"}}
+_PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"]}
 
 _MARKS = re.compile(r"[\\`*\[\]{}$~<&#]|^[>+-]|(?<![^\W_])_|_(?![^\W_])")
 """What markdown may take for a mark; an underscore or dash only where it is one."""
@@ -57,13 +58,20 @@ def is_dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def show(figure: go.Figure, key: str, *, clickable: bool = False) -> list[dict[str, Any]]:
-    """Draw a figure; with ``clickable`` return the points the reader clicked."""
-    if not clickable:
-        st.plotly_chart(figure, key=key, theme=None, config=_PLOTLY)
-        return []
-    event = st.plotly_chart(figure, key=key, theme=None, config=_PLOTLY, on_select="rerun", selection_mode="points")
-    return list(event.selection.points)
+def show(draw: Draw, key: str, *, clickable: bool = False, name: str = "", numbers: Callable[[], pd.DataFrame] | None = None) -> list[dict[str, Any]]:
+    """Draw a figure in the reader's mode, with its downloads below; with ``clickable`` return the points the reader clicked.
+
+    Args:
+        draw: makes the figure for dark ground, or for light.
+        key: of the figure on the page.
+        clickable: whether a click on a point reruns the page.
+        name: of downloaded files; the key if empty.
+        numbers: the table behind the figure, see `downloads`.
+    """
+    look: dict[str, Any] = {"on_select": "rerun", "selection_mode": "points"} if clickable else {}
+    event = st.plotly_chart(draw(is_dark()), key=key, theme=None, config=_PLOTLY, **look)
+    downloads(draw, name or key, numbers)
+    return list(event.selection.points) if clickable else []
 
 
 def clicked_frame(points: list[dict[str, Any]]) -> int | None:
