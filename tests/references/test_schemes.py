@@ -15,7 +15,9 @@ from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.splits import split_by_material
 from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import ConfigError
-from xfunc_core.references.schemes import ElementReferences, Scheme, fit, fit_lstsq, fit_mean_shift, fit_residual, fit_smooth, keep
+from xfunc_core.quantities import Functional
+from xfunc_core.references.published import matpes_atoms, matpes_solids
+from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, Scheme, Status, fit_lstsq
 
 PRESENT = np.array([Z_OF[s] - 1 for s in ("H", "Li", "O", "Fe", "W", "Pu")])
 
@@ -29,6 +31,23 @@ def synthetic() -> tuple[np.ndarray, np.ndarray]:
     w = np.zeros(N_REFERENCED)
     w[PRESENT] = rng.uniform(-80, 0, len(PRESENT))
     return x, w
+
+
+def fit(scheme: Scheme, x: np.ndarray, energy: np.ndarray, model: np.ndarray, w_gga: np.ndarray, source: str = "s") -> ElementReferences:
+    """Any scheme, with everything it may need; cells of two atoms."""
+    atoms = {f: matpes_atoms(f) for f in Functional}
+    frames = ReferenceFrames(
+        x, energy, np.full(len(x), 2), model, w_gga, atoms, elemental_solids=matpes_solids(Functional.R2SCAN), source=source
+    )
+    return SCHEMES[scheme].fit(frames)
+
+
+def fit_mean_shift(*given: np.ndarray) -> ElementReferences:
+    return fit(Scheme.MEAN_SHIFT, *given)
+
+
+def fit_residual(*given: np.ndarray) -> ElementReferences:
+    return fit(Scheme.RESIDUAL, *given)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +121,14 @@ def test_fixed_ratio_determines_only_the_sum(fractions) -> None:
     assert np.count_nonzero(found.energies) == 2
 
 
-@pytest.mark.parametrize("fitter", [fit_lstsq, lambda x, e: fit_mean_shift(x, e, np.zeros(len(e)), np.zeros(94)), lambda x, e: fit_residual(x, e, np.zeros(len(e)), np.zeros(94))])
+@pytest.mark.parametrize(
+    "fitter",
+    [
+        fit_lstsq,
+        lambda x, e: fit_mean_shift(x, e, np.zeros(len(e)), np.zeros(94)),
+        lambda x, e: fit_residual(x, e, np.zeros(len(e)), np.zeros(94)),
+    ],
+)
 def test_frames_without_energy_are_left_out(fractions, fitter) -> None:
     x = fractions({"Na": 1}, {"Cl": 1}, {"K": 1})
     found = fitter(x, np.array([-1.0, -1.0, math.nan]))
@@ -110,7 +136,7 @@ def test_frames_without_energy_are_left_out(fractions, fitter) -> None:
     np.testing.assert_allclose(found.energies[[Z_OF["Na"] - 1, Z_OF["Cl"] - 1]], -1.0)
 
 
-@pytest.mark.parametrize("scheme", [scheme for scheme in Scheme if scheme is not Scheme.KEEP])
+@pytest.mark.parametrize("scheme", [scheme for scheme in Scheme if scheme.is_fitted])
 def test_without_any_energy_nothing_can_be_fitted(fractions, scheme: Scheme) -> None:
     x = fractions({"Na": 1}, {"Cl": 1})
     with pytest.raises(ConfigError, match="choose a dataset with energies"):
@@ -167,31 +193,32 @@ def test_residual_stays_nearest_to_the_mean_shift_where_frames_leave_it_open(fra
     assert found.undetermined == 1
 
 
-def test_fit_takes_the_scheme_asked_for(synthetic, w_gga) -> None:
+@pytest.mark.parametrize("scheme", list(Scheme))
+def test_every_scheme_says_who_it_is_and_survives_json(synthetic, w_gga, scheme: Scheme) -> None:
     x, w = synthetic
-    energy, model = x @ w, x @ w_gga
-    direct = {
-        Scheme.KEEP: keep(w_gga, x),
-        Scheme.LSTSQ: fit_lstsq(x, energy, "s"),
-        Scheme.MEAN_SHIFT: fit_mean_shift(x, energy, model, w_gga, "s"),
-        Scheme.RESIDUAL: fit_residual(x, energy, model, w_gga, "s"),
-        Scheme.SMOOTH: fit_smooth(x, energy, model, w_gga, "s"),
-    }
-    assert set(direct) == set(Scheme)
-    for scheme in Scheme:
-        found = fit(scheme, x, energy, model, w_gga, "s")
-        assert found.scheme is scheme
-        np.testing.assert_array_equal(found.energies, direct[scheme].energies)
-        assert found.source == direct[scheme].source
-
-
-def test_references_survive_json(synthetic) -> None:
-    x, w = synthetic
-    found = fit_lstsq(x, x @ w, "40 frames")
+    found = fit(scheme, x, x @ w + np.random.default_rng(8).normal(0, 0.1, len(x)), x @ w_gga, w_gga, "40 frames")
+    assert found.scheme is scheme is SCHEMES[scheme].key
+    assert SCHEMES[scheme].name == scheme.value and SCHEMES[scheme].label and SCHEMES[scheme].sentence.endswith(".")
+    assert np.isfinite(found.energies).all()
+    assert ("40 frames" in found.source) == scheme.is_fitted
+    assert found.external == (scheme in (Scheme.ISOLATED_ATOMS, Scheme.ELEMENTAL_SOLIDS, Scheme.DELTA_GAUGE, Scheme.RIDGE_TO_PRIOR))
     again = ElementReferences.from_json(json.loads(json.dumps(found.to_json())))
-    np.testing.assert_array_equal(again.energies, found.energies)  # to the last bit
-    np.testing.assert_array_equal(again.n_frames, found.n_frames)
-    assert (again.scheme, again.rank, again.source, again.undetermined) == (found.scheme, found.rank, found.source, found.undetermined)
+    for name in ("energies", "n_frames", "uncertainty"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))  # to the last bit
+    for name in ("scheme", "rank", "source", "undetermined", "status", "external", "leaky"):
+        assert getattr(again, name) == getattr(found, name)
+
+
+def test_references_of_an_older_run_are_read(synthetic) -> None:
+    x, w = synthetic
+    new = fit_lstsq(x, x @ w).to_json()
+    old = {name: new[name] for name in ("scheme", "source", "rank", "energies", "n_frames")}
+    found = ElementReferences.from_json(old)
+    assert found.having(Status.FITTED) == ("H", "Li", "O", "Fe", "W", "Pu")
+    assert len(found.having(Status.UNKNOWN)) == 88  # 0 eV, of which nothing was known
+    assert np.isnan(found.uncertainty).all() and not found.external and not found.leaky
+    smooth = ElementReferences.from_json(old | {"scheme": "residual-smooth"})
+    assert len(smooth.having(Status.PRIOR)) == 88
 
 
 # --- what they are for ------------------------------------------------------------------------
@@ -205,9 +232,11 @@ def test_fitted_references_bring_another_codes_energies_within_reach(xfunc_dft: 
     split = split_by_material(xfunc_dft.table["material_id"], xfunc_dft.composition, validation=0.15, test=0.15, seed=0)
     model = fresh()
     w = model.references.numpy()
-    energy = {part: predict(model, build_samples(xfunc_dft, rows)[0]).energy for part, rows in (("train", split.train), ("test", split.test))}
+    energy = {
+        part: predict(model, build_samples(xfunc_dft, rows)[0]).energy for part, rows in (("train", split.train), ("test", split.test))
+    }
     error = {}
-    for scheme in Scheme:
+    for scheme in (Scheme.KEEP, Scheme.MEAN_SHIFT, Scheme.RESIDUAL):
         found = fit(scheme, xfunc_dft.composition[split.train], xfunc_dft.energy_per_atom[split.train], energy["train"], w)
         predicted = energy["test"] + xfunc_dft.composition[split.test] @ (found.energies - w)
         error[scheme] = np.abs(predicted - xfunc_dft.energy_per_atom[split.test]).mean()

@@ -23,7 +23,11 @@ WRONG = [
     ("method", "m4"),
     ("method", 4),
     ("references", "keep"),  # that is M3
-    ("references", "ridge"),
+    ("references", "rigde"),
+    ("missing_references", "guess"),
+    ("reference_start", "trainable"),
+    ("reference_start", "residual"),  # nothing is trained from it
+    ("reference_learning_rate", 1e-2),
     ("device", "tpu"),
     ("dataset", None),
     ("dataset", 3),

@@ -28,7 +28,7 @@ def references(settings: FinetuneSettings, scheme: Scheme, say: Say) -> Answer:
     from xfunc_core.model.chgnet import load_pretrained
     from xfunc_core.training.finetune import fit_on_training_part
 
-    found = fit_on_training_part(settings, dataset, scheme)
+    [found] = fit_on_training_part(settings, dataset, scheme)
     w_gga = load_pretrained().references.numpy()
     rows = [
         {
@@ -58,9 +58,8 @@ def compare(settings: FinetuneSettings, say: Say) -> Answer:
     said = {part: predict(pretrained, samples[part]).energy for part in _PARTS}
     w_gga = pretrained.references.numpy()
     errors = {}
-    for scheme in Scheme:
-        say(f"Fitting {scheme.value} …")
-        shift = fit_on_training_part(settings, dataset, scheme).energies - w_gga
+    for scheme, found in zip(Scheme, fit_on_training_part(settings, dataset, *Scheme), strict=True):
+        shift = found.energies - w_gga
         errors[scheme.value] = {part: _errors(samples[part], said[part] + _composition(samples[part]) @ shift) for part in _PARTS}
     head = f"Energy errors of the pretrained network with each scheme's references, fitted on {count_text(len(samples['train']))} training frames of {dataset.info.title}; nothing is trained."
     rows = [_compared(scheme, errors[scheme.value]) for scheme in Scheme]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from xfunc_core.elements import N_REFERENCED
+from xfunc_core.references.solvers import Triangle, one_blas_thread
 
 LENGTH = 8.0
 """Elements over which the departure from the line stays alike."""
@@ -26,21 +27,23 @@ NOISE_EV = 0.1
 """Standard deviation of what the references cannot explain in a frame, eV/atom."""
 
 
-def fit_smooth_shift(composition: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """The most probable shift of each reference energy, eV/atom, shape (94,).
+def smooth_posterior(reduced: Triangle) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable shift of each reference energy and its standard deviation, eV/atom, shape (94,) each.
 
     Minimises Σ(r − x·c)²/σ² + cᵀK⁻¹c over c, with K the prior's covariance: a least-squares problem of
     94 unknowns, solved by SVD on the stacked rows of data and prior. With many frames per element it tends
     to plain least squares.
 
     Args:
-        composition: atomic fractions, shape (F, 94).
-        residual: label − what the model says, eV/atom, shape (F,), finite.
+        reduced: of the compositions and label − what the model says, eV/atom.
     """
-    whitened = np.linalg.solve(np.linalg.cholesky(prior_covariance()), np.eye(N_REFERENCED))
-    rows = np.vstack([composition / NOISE_EV, whitened])
-    target = np.concatenate([residual / NOISE_EV, np.zeros(N_REFERENCED)])
-    return np.linalg.lstsq(rows, target, rcond=None)[0]
+    data = np.zeros((len(reduced.d), N_REFERENCED))
+    data[:, reduced.present] = reduced.r / NOISE_EV
+    with one_blas_thread():
+        whitened = np.linalg.solve(np.linalg.cholesky(prior_covariance()), np.eye(N_REFERENCED))
+        left, singular, right = np.linalg.svd(np.vstack([data, whitened]), full_matrices=False)
+    shift = right.T @ (left[: len(reduced.d)].T @ (reduced.d / NOISE_EV) / singular)
+    return shift, np.sqrt(np.square(right.T / singular).sum(axis=1))
 
 
 def prior_covariance() -> np.ndarray:

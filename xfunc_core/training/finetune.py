@@ -21,7 +21,9 @@ from xfunc_core.model.chgnet import PRETRAINED, ReferencedCHGNet, load_checkpoin
 from xfunc_core.model.predict import Predictions, predict
 from xfunc_core.model.samples import Sample, build_samples
 from xfunc_core.quantities import Method
-from xfunc_core.references.schemes import ElementReferences, Scheme, fit
+from xfunc_core.references.missing import MissingReference
+from xfunc_core.references.priors import Trainable
+from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, ReferenceScheme, Scheme, Status
 from xfunc_core.training.loop import Trainer
 from xfunc_core.training.loss import teaches
 from xfunc_core.training.plan import Plan, make_plan
@@ -91,9 +93,11 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[
     samples, left_out = _samples(plan, dataset)
     for part in ("train", "validation"):
         if not teaches(samples[part], settings):
-            raise DataError(f"No frame of the {part} part of {settings.dataset} has a label that counts in the loss: choose another dataset or other weights.")
+            raise DataError(
+                f"No frame of the {part} part of {settings.dataset} has a label that counts in the loss: choose another dataset or other weights."
+            )
     pretrained = load_pretrained().to(device)
-    references = _references(settings, settings.scheme, samples["train"], pretrained)
+    references = _starting_references(settings, training_frames(settings, dataset, samples["train"], pretrained))
     model = _initial_model(settings, references).to(device)
     untrained = None if Method(settings.method).pretrained else _initial_model(settings, references).to(device)
     torch.manual_seed(settings.seed)
@@ -101,11 +105,26 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[
     return Finetuning(plan, samples, left_out, references, pretrained, trainer, untrained, settings.batch_size)
 
 
-def fit_on_training_part(settings: FinetuneSettings, dataset: Dataset, scheme: Scheme) -> ElementReferences:
-    """References of any scheme on the training part the settings choose; nothing is trained."""
+def fit_on_training_part(settings: FinetuneSettings, dataset: Dataset, *schemes: Scheme) -> list[ElementReferences]:
+    """References by schemes on the training part the settings choose; nothing is trained, and the network is asked once.
+
+    Elements a scheme knows nothing of stay unknown, whatever the settings would have a run do about them.
+    """
     device = _device("cpu")
     train, _ = build_samples(dataset, make_plan(settings, dataset).split.train)
-    return _references(settings, scheme, train, load_pretrained().to(device))
+    frames = training_frames(settings, dataset, train, load_pretrained().to(device))
+    return [_scheme(settings, scheme).fit(frames) for scheme in schemes]
+
+
+def training_frames(settings: FinetuneSettings, dataset: Dataset, train: list[Sample], pretrained: ReferencedCHGNet) -> ReferenceFrames:
+    """What reference schemes are fitted on: the samples of the training part and what the pretrained model says of them."""
+    w_gga = pretrained.references.cpu().numpy()
+    frames = ReferenceFrames.of(dataset, np.array([sample.row for sample in train]), w_gga=w_gga)
+    if not Method(settings.method).pretrained:
+        return replace(
+            frames, model_energy=frames.composition @ w_gga
+        )  # no network: what is left is what the references themselves must explain
+    return replace(frames, model_energy=predict(pretrained, train, settings.batch_size).energy)
 
 
 def evaluate_checkpoint(path: Path | None, dataset: Dataset) -> tuple[dict[str, dict[str, float]], list[dict[str, str]]]:
@@ -149,36 +168,42 @@ def metrics(run: Finetuning, predictions: dict[str, dict[str, Predictions]]) -> 
         "n_elements": run.plan.n_elements,
         "n_test_uncovered": run.plan.n_test_uncovered,
         "left_out": run.left_out,
-        "errors": {part: {stage: summarise(label_arrays(run.samples[part]), by_stage[stage]) for stage in STAGES} for part, by_stage in predictions.items()},
+        "errors": {
+            part: {stage: summarise(label_arrays(run.samples[part]), by_stage[stage]) for stage in STAGES}
+            for part, by_stage in predictions.items()
+        },
     }
 
 
 def _samples(plan: Plan, dataset: Dataset) -> tuple[dict[str, list[Sample]], list[dict[str, str]]]:
-    samples, left_out = {}, []
+    samples, left_out = {}, list(plan.dropped)
     for part in ("train", "validation", "test"):
         samples[part], rejected = build_samples(dataset, getattr(plan.split, part))
         left_out += rejected
         if not samples[part]:
-            raise DataError(f"No frame of the {part} part can be used by CHGNet; the first was left out because of {rejected[0]['reason']}.")
+            raise DataError(
+                f"No frame of the {part} part can be used by CHGNet; the first was left out because of {rejected[0]['reason']}."
+            )
     return samples, left_out
 
 
-def _references(settings: FinetuneSettings, scheme: Scheme, train: list[Sample], pretrained: ReferencedCHGNet) -> ElementReferences:
-    w_gga = pretrained.references.cpu().numpy()
-    composition = np.array([sample.composition.numpy() for sample in train])
-    energy = np.array([sample.energy for sample in train])
-    if scheme.needs_model and Method(settings.method).pretrained:
-        model_energy = predict(pretrained, train, settings.batch_size).energy
-    else:
-        model_energy = composition @ w_gga  # no network: what is left is what the references themselves must explain
-    return fit(scheme, composition, energy, model_energy, w_gga, source=f"{len(train)} training frames of {settings.dataset}")
+def _starting_references(settings: FinetuneSettings, frames: ReferenceFrames) -> ElementReferences:
+    """What the run starts from: the scheme's references, and a prior where it knows nothing, if that is what the settings say."""
+    found = _scheme(settings, settings.scheme).fit(frames)
+    if Status.UNKNOWN not in found.status or MissingReference(settings.missing_references) is not MissingReference.PRIOR:
+        return found
+    return found.filled(SCHEMES[Scheme.SMOOTH].fit(frames))
+
+
+def _scheme(settings: FinetuneSettings, scheme: Scheme) -> ReferenceScheme:
+    if scheme is Scheme.TRAINABLE and settings.trains_references:
+        return Trainable(SCHEMES[settings.start_scheme])
+    return SCHEMES[scheme]
 
 
 def _initial_model(settings: FinetuneSettings, references: ElementReferences) -> ReferencedCHGNet:
-    method = Method(settings.method)
-    if not method.pretrained:
-        return scratch(references.energies, settings.seed)
-    return ReferencedCHGNet(load_pretrained().network, references.energies, trainable_references=method is Method.M2)
+    network = load_pretrained().network if Method(settings.method).pretrained else scratch(references.energies, settings.seed).network
+    return ReferencedCHGNet(network, references.energies, trainable_references=settings.trains_references)
 
 
 def _device(name: str) -> torch.device:

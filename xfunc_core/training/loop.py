@@ -46,14 +46,21 @@ class Trainer:
         best_epoch: the one with the lowest validation error so far; 0 before the first validation.
     """
 
-    def __init__(self, model: ReferencedCHGNet, train: Sequence[Sample], validation: Sequence[Sample], settings: FinetuneSettings, should_stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        model: ReferencedCHGNet,
+        train: Sequence[Sample],
+        validation: Sequence[Sample],
+        settings: FinetuneSettings,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.model = model
         self._train = train
         self._validation = validation
         self._settings = settings
         self._should_stop = should_stop
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.Adam(self._parameters, lr=settings.learning_rate)
+        self._optimizer = torch.optim.Adam(_parameter_groups(model, settings))
         self._steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self._epochs_at_once = epochs_per_validation(self._steps_per_epoch, settings.epochs)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, cosine(self._total_steps))
@@ -78,7 +85,13 @@ class Trainer:
             errors = ErrorSums()
             for _ in range(min(self._epochs_at_once, self._settings.epochs - self.epoch)):
                 for step in self._one_epoch(errors):
-                    yield {"kind": "step", "epoch": self.epoch + 1, "step": self._step(step), "total_steps": self._total_steps, "seconds": time.monotonic() - start}
+                    yield {
+                        "kind": "step",
+                        "epoch": self.epoch + 1,
+                        "step": self._step(step),
+                        "total_steps": self._total_steps,
+                        "seconds": time.monotonic() - start,
+                    }
                 self.epoch += 1
             validation = self.evaluate(self._validation)
             self._keep_if_best(validation)
@@ -157,7 +170,9 @@ class Trainer:
         predicted, targets = self._forward(batch)
         loss = weighted_huber(predicted, targets, weights(self._settings), self._settings.huber_delta)
         if not torch.isfinite(loss):
-            raise RunError(f"The loss is no longer a number in epoch {self.epoch + 1}: lower the learning rate (now {self._settings.learning_rate:g}) or clip the gradient.")
+            raise RunError(
+                f"The loss is no longer a number in epoch {self.epoch + 1}: lower the learning rate (now {self._settings.learning_rate:g}) or clip the gradient."
+            )
         if loss.requires_grad:
             self._optimizer.zero_grad(set_to_none=True)
             # Only the parameters: a plain backward() would also pile up gradients on the graphs' coordinates.
@@ -178,6 +193,15 @@ class Trainer:
         if error < self._best_error:
             self._best_error, self.best_epoch = error, self.epoch
             self._best = copy.deepcopy(self.model.state_dict())
+
+
+def _parameter_groups(model: ReferencedCHGNet, settings: FinetuneSettings) -> list[dict[str, Any]]:
+    """The network, and the references if they are trained, each with its learning rate; one group where the rate is the same, as older checkpoints have it."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if "references" not in trained or settings.rate_of_references == settings.learning_rate:
+        return [{"params": list(trained.values()), "lr": settings.learning_rate}]
+    references = trained.pop("references")
+    return [{"params": list(trained.values()), "lr": settings.learning_rate}, {"params": [references], "lr": settings.rate_of_references}]
 
 
 def epochs_per_validation(steps_per_epoch: int, epochs: int) -> int:

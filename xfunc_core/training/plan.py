@@ -10,9 +10,12 @@ import numpy as np
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.splits import Split, nested_subsets, split_by_material
-from xfunc_core.elements import SYMBOLS
-from xfunc_core.quantities import Method
-from xfunc_core.references.schemes import Scheme
+from xfunc_core.elements import N_REFERENCED, SYMBOLS
+from xfunc_core.errors import ConfigError
+from xfunc_core.quantities import Method, count_text
+from xfunc_core.references.missing import MissingReference, elements_of, without_reference
+from xfunc_core.references.published import silent_holes_in
+from xfunc_core.references.scheme import Scheme
 from xfunc_core.training.settings import FinetuneSettings
 
 
@@ -30,6 +33,9 @@ class Plan:
         uncovered: elements of the test part that training lacks, by symbol.
         n_test_uncovered: test frames with such an element.
         atoms_per_epoch: atoms trained on in one epoch; what the time depends on.
+        missing: elements in any part that the scheme has no reference of its own for, by symbol.
+        new_to_network: elements in any part that the pretrained network never saw, by symbol.
+        dropped: frames left out for such elements, each ``{"frame_id", "reason"}``.
     """
 
     split: Split
@@ -41,6 +47,9 @@ class Plan:
     uncovered: tuple[str, ...]
     n_test_uncovered: int
     atoms_per_epoch: int
+    missing: tuple[str, ...] = ()
+    new_to_network: tuple[str, ...] = ()
+    dropped: tuple[dict[str, str], ...] = ()
 
     def to_json(self, dataset: Dataset) -> dict[str, Any]:
         """The split by frame id, for ``split.json``."""
@@ -51,11 +60,29 @@ class Plan:
         """What a careful colleague would say before the run starts, one sentence each."""
         said = []
         if self.uncovered:
-            said.append(f"{self.n_test_uncovered} test frames hold elements that no training frame has ({', '.join(self.uncovered)}): their energies can only be guessed.")
+            said.append(
+                f"{self.n_test_uncovered} test frames hold elements that no training frame has ({', '.join(self.uncovered)}): their energies can only be guessed."
+            )
         missing = self.n_elements - self.rank
-        if missing and settings.method in (Method.M1.value, Method.M4.value):
-            filled = " and are filled in by what their neighbours in the periodic table suggest" if settings.scheme is Scheme.SMOOTH else ""
-            said.append(f"The {len(self.split.train)} training frames hold {self.n_elements} elements but fix only {self.rank} combinations of their reference energies; {missing} stay open{filled}.")
+        if missing and settings.method in (Method.M1.value, Method.M4.value) and settings.start_scheme.is_fitted:
+            filled = (
+                " and are filled in by what their neighbours in the periodic table suggest"
+                if settings.start_scheme is Scheme.SMOOTH
+                else ""
+            )
+            said.append(
+                f"The {len(self.split.train)} training frames hold {self.n_elements} elements but fix only {self.rank} combinations of their reference energies; {missing} stay open{filled}."
+            )
+        if self.dropped:
+            said.append(
+                f"{len(self.dropped)} frames are left out, because {settings.start_scheme.value} gives {', '.join(self.missing)} no reference energy."
+            )
+        elif set(self.missing) - set(self.uncovered):
+            said.append(f"{settings.start_scheme.value} gives {', '.join(self.missing)} no reference energy of its own: a guess stands in.")
+        if self.new_to_network:
+            said.append(
+                f"The pretrained network never saw {', '.join(self.new_to_network)}: expect large errors there, whatever the references."
+            )
         if self.total_steps < 100:
             said.append(f"Only {self.total_steps} optimiser steps: the model will hardly move; use more epochs or smaller batches.")
         return said
@@ -65,22 +92,26 @@ def make_plan(settings: FinetuneSettings, dataset: Dataset) -> Plan:
     """Resolve settings against a dataset. Deterministic: the worker makes the same plan as the page that showed it.
 
     Raises:
-        ConfigError: the fractions or the subset size do not fit the dataset.
+        ConfigError: the fractions or the subset size do not fit the dataset, or an element has no reference and is to have one.
     """
     materials = dataset.table["material_id"].to_numpy()
     composition = dataset.composition
-    split = split_by_material(materials, composition, validation=settings.validation_fraction, test=settings.test_fraction, seed=settings.split_seed)
-    train = split.train
+    split = split_by_material(
+        materials, composition, validation=settings.validation_fraction, test=settings.test_fraction, seed=settings.split_seed
+    )
+    train, n_pool = split.train, len(split.train)
     if settings.train_size is not None:
         [train] = nested_subsets(split.train, materials, composition, [settings.train_size], settings.subset_seed)
-    contains = composition > 0
     fitted = train[np.isfinite(dataset.energy_per_atom[train])]  # frames without an energy tell nothing about references
+    missing, split, dropped = _references_for_all(settings, dataset, Split(train, split.validation, split.test), fitted)
+    n_pool, train = n_pool - len(train) + len(split.train), split.train
+    contains = composition > 0
     seen = contains[fitted].any(axis=0)
     lacking = contains[split.test] & ~seen
     steps = math.ceil(len(train) / settings.batch_size)
     return Plan(
-        split=Split(train, split.validation, split.test),
-        n_pool=len(split.train),
+        split=split,
+        n_pool=n_pool,
         steps_per_epoch=steps,
         total_steps=steps * settings.epochs,
         rank=int(np.linalg.matrix_rank(np.linalg.qr(composition[fitted], mode="r"))),
@@ -88,4 +119,50 @@ def make_plan(settings: FinetuneSettings, dataset: Dataset) -> Plan:
         uncovered=tuple(SYMBOLS[i] for i in np.flatnonzero(lacking.any(axis=0))),
         n_test_uncovered=int(lacking.any(axis=1).sum()),
         atoms_per_epoch=int(dataset.table["n_atoms"].to_numpy()[train].sum()),
+        missing=missing,
+        new_to_network=silent_holes_in(composition[np.concatenate([train, split.validation, split.test])], "mptrj")
+        if Method(settings.method).pretrained
+        else (),
+        dropped=dropped,
     )
+
+
+def _references_for_all(
+    settings: FinetuneSettings, dataset: Dataset, split: Split, fitted: np.ndarray
+) -> tuple[tuple[str, ...], Split, tuple[dict[str, str], ...]]:
+    """The elements without a reference, the split without their frames if those are to be dropped, and the dropped frames.
+
+    Frames without an energy need no reference and stay.
+    """
+    own = dataset.info.isolated_atoms
+    atoms = np.array([own.get(s, np.nan) for s in SYMBOLS[:N_REFERENCED]]) if own else None
+    lacking = without_reference(settings.start_scheme, dataset.composition[fitted], dataset.functional, atoms)
+    with_energy = np.isfinite(dataset.energy_per_atom)
+    rows = np.concatenate([split.train, split.validation, split.test])
+    hit = {
+        int(row): symbols
+        for row, symbols in zip(rows, elements_of(dataset.composition[rows], lacking), strict=True)
+        if symbols and with_energy[row]
+    }
+    missing = tuple(s for s in SYMBOLS[:N_REFERENCED] if any(s in symbols for symbols in hit.values()))
+    policy = MissingReference(settings.missing_references)
+    if missing and policy is MissingReference.FAIL:
+        raise ConfigError(
+            f"{settings.start_scheme.value} gives {', '.join(missing)} no reference energy, and {count_text(len(hit))} frames hold them: use the prior, drop those frames, or choose another scheme."
+        )
+    if policy is not MissingReference.DROP:
+        return missing, split, ()
+    parts = {
+        name: np.array([row for row in getattr(split, name) if int(row) not in hit], dtype=int) for name in ("train", "validation", "test")
+    }
+    for name, kept in parts.items():
+        if not len(kept):
+            raise ConfigError(
+                f"Every frame of the {name} part holds an element without a reference energy ({', '.join(missing)}): use the prior, or choose another scheme."
+            )
+    ids = dataset.table["frame_id"].to_numpy()
+    dropped = tuple(
+        {"frame_id": str(ids[row]), "reason": f"{settings.start_scheme.value} gives {', '.join(symbols)} no reference energy"}
+        for row, symbols in hit.items()
+    )
+    return missing, Split(**parts), dropped

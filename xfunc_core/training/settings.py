@@ -9,13 +9,16 @@ from typing import Any
 
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import Method
-from xfunc_core.references.schemes import Scheme
+from xfunc_core.references.missing import MissingReference
+from xfunc_core.references.scheme import Scheme
 
 DEVICES = ("cpu", "cuda")
 MOST = 1_000_000
 """Of epochs and of frames a step: a larger number is a slip of the finger that would train for ever."""
 LARGEST_SEED = 2**32 - 1
 """What every random generator takes."""
+TRAINABLE_RATE = 10.0
+"""Learning rate of trainable references over that of the network: their start is off by tenths of eV and a run has hundreds of steps."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class FinetuneSettings:
     """M1 scratch, M2 trainable AtomRef, M3 frozen AtomRef, M4 refitted AtomRef (Huang et al. 2025)."""
     references: str = "residual-smooth"
     """How M1 and M4 fit their references, both in the same way; to M1 the model is the GGA references alone."""
+    reference_start: str | None = None
+    """The scheme that trained references (M2, or trainable) start from; None for keep in M2 (paper) and residual-smooth else."""
+    reference_learning_rate: float | None = None
+    """Of trained references, in eV/atom a step; None shares the network's in M2 (paper) and takes ten times that else."""
+    missing_references: str = "prior"
+    """What to do with frames that hold an element without a reference: fail, use the prior, or drop them."""
     epochs: int = 30
     """Passes over the training frames."""
     batch_size: int = 8
@@ -68,6 +77,8 @@ class FinetuneSettings:
         _check_types(self)
         _one_of("method", self.method, [m.value for m in Method])
         _one_of("references", self.references, [s.value for s in Scheme if s is not Scheme.KEEP])
+        _one_of("missing_references", self.missing_references, [m.value for m in MissingReference])
+        _check_training_of_references(self)
         _one_of("device", self.device, DEVICES)
         for name in ("epochs", "batch_size"):
             _whole(name, getattr(self, name), 1, MOST)
@@ -90,7 +101,29 @@ class FinetuneSettings:
     @property
     def scheme(self) -> Scheme:
         """The reference scheme the method really uses."""
-        return Scheme(self.references) if Method(self.method).fits_references else Scheme.KEEP
+        return Scheme(self.references) if Method(self.method).fits_references else self.start_scheme
+
+    @property
+    def start_scheme(self) -> Scheme:
+        """The scheme whose references training starts with."""
+        if not self.trains_references:
+            return Scheme(self.references) if Method(self.method).fits_references else Scheme.KEEP
+        if self.reference_start is not None:
+            return Scheme(self.reference_start)
+        return Scheme.KEEP if Method(self.method) is Method.M2 else Scheme.SMOOTH
+
+    @property
+    def trains_references(self) -> bool:
+        """Whether the references are trained along with the network."""
+        method = Method(self.method)
+        return method is Method.M2 or (method.fits_references and self.references == Scheme.TRAINABLE.value)
+
+    @property
+    def rate_of_references(self) -> float:
+        """Learning rate of trained references at the start, eV/atom a step: Adam moves each by about that, whatever the gradient."""
+        if self.reference_learning_rate is not None:
+            return self.reference_learning_rate
+        return self.learning_rate * (1.0 if Method(self.method) is Method.M2 else TRAINABLE_RATE)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary for ``config.json``."""
@@ -109,6 +142,18 @@ class FinetuneSettings:
         if "dataset" not in data:
             raise ConfigError("The settings name no dataset: add one.")
         return cls(**data)
+
+
+def _check_training_of_references(settings: FinetuneSettings) -> None:
+    if settings.reference_start is not None:
+        _one_of("reference_start", settings.reference_start, [s.value for s in Scheme if s is not Scheme.TRAINABLE])
+    if settings.reference_learning_rate is not None:
+        _between("reference_learning_rate", settings.reference_learning_rate, 0.0, 10.0)
+    for name in ("reference_start", "reference_learning_rate"):
+        if getattr(settings, name) is not None and not settings.trains_references:
+            raise ConfigError(
+                f"{name} is {getattr(settings, name)!r}, but the references of this run are not trained: choose method M2 or the scheme trainable, or leave it out."
+            )
 
 
 def _check_types(settings: FinetuneSettings) -> None:
