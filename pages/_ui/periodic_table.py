@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
+from pages._ui.downloads import downloads
 from xfunc_core.elements import SYMBOLS, Z_OF
 from xfunc_core.plots.periodic_table import periodic_table_figure
 
@@ -29,15 +32,18 @@ def periodic_table(
     """
     table = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = _choose(values, key)
-    chosen = sorted(chosen, key=Z_OF.__getitem__)
-    figure = periodic_table_figure(
-        values, title=title, unit=unit, counts=counts, selected=chosen, diverging=diverging, log=log,
-        dark=st.context.theme.type == "dark", number_format=number_format, short_format=short_format,
-    )  # fmt: skip
+        chosen = sorted(_choose(values, key), key=Z_OF.__getitem__)
+
+        def draw(dark: bool) -> go.Figure:
+            return periodic_table_figure(
+                values, title=title, unit=unit, counts=counts, selected=chosen, diverging=diverging, log=log,
+                dark=dark, number_format=number_format, short_format=short_format,
+            )  # fmt: skip
+
+        downloads(draw, f"{key}_table", lambda: _numbers(values, counts, f"{title} ({unit})" if unit else title))
     chart = f"{key}_table_{st.session_state.get(_clicks(key), 0)}"
     table.plotly_chart(
-        figure,
+        draw(st.context.theme.type == "dark"),
         key=chart,
         theme=None,
         config={"displayModeBar": False},
@@ -46,6 +52,11 @@ def periodic_table(
         alt=f"Periodic table: {title}",
     )
     return chosen
+
+
+def _numbers(values: Mapping[str, float], counts: Mapping[str, int] | None, title: str) -> pd.DataFrame:
+    found = pd.DataFrame({"element": list(values), "z": [Z_OF[symbol] for symbol in values], title: list(values.values())})
+    return found if counts is None else found.assign(n=[counts.get(symbol) for symbol in values])
 
 
 def _choose(values: Mapping[str, float], key: str) -> list[str]:
