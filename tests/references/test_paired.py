@@ -66,7 +66,7 @@ def test_isolated_atoms_are_taken_from_the_data(elements, bundled_home: Path) ->
     from xfunc_core.data.library import open_dataset
 
     pairs = pair_by_id(open_dataset(bundled_home / "datasets", "matpes-elements-pbe"), elements)
-    assert available_schemes(pairs) == [PairedScheme.LSTSQ, PairedScheme.ISOLATED_ATOMS]
+    assert available_schemes(pairs) == [PairedScheme.LSTSQ, PairedScheme.ISOLATED_ATOMS, PairedScheme.ATOMREF, PairedScheme.MATPES_ATOMS]
     found = paired_references(pairs, PairedScheme.ISOLATED_ATOMS)
     for symbol, energy in elements.info.isolated_atoms.items():
         assert found.r2scan[Z_OF[symbol] - 1] == energy
@@ -75,4 +75,4 @@ def test_isolated_atoms_are_taken_from_the_data(elements, bundled_home: Path) ->
 
 
 def test_data_without_isolated_atoms_offers_least_squares_only(paired) -> None:
-    assert available_schemes(paired((["Na"], -1.0, -2.0))) == [PairedScheme.LSTSQ]
+    assert available_schemes(paired((["Na"], -1.0, -2.0))) == [PairedScheme.LSTSQ, PairedScheme.ATOMREF, PairedScheme.MATPES_ATOMS]

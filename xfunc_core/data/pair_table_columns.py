@@ -67,13 +67,14 @@ def recognise(header: Sequence[str], said: Mapping[str, str] | None = None) -> d
     names = [plain_name(name) for name in header]
     places = _said(header, names, said or {})
     settled = {role for roles in ENERGIES.values() if set(roles) & set(places) for role in roles} | set(places)
-    for role in PATTERNS.keys() - settled:
+    for role in [role for role in PATTERNS if role not in settled]:
         found = [i for i, name in enumerate(names) if name in PATTERNS[role] and i not in places.values()]
         if len(found) > 1:
             raise DataError(
                 f"The columns {' and '.join(repr(header[i][:40]) for i in found[:2])} may both be {role}: say which is, with --columns {role}=NAME."
             )
-        places |= {role: i for i in found}
+        if found:
+            places[role] = found[0]
     missing = [functional for functional, roles in ENERGIES.items() if not set(roles) & set(places)]
     if missing:
         raise DataError(

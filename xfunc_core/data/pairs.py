@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -80,32 +81,41 @@ class Pairs:
         """Whether both frames of a pair hold the same atoms in the same order at the same places."""
         return self.method is PairingMethod.BY_ID
 
-    @property
+    has_structures = True
+    """Whether a pair can be looked at; see `xfunc_core.data.pair_table.PairTable`."""
+
+    @cached_property
     def energy_pbe(self) -> np.ndarray:
         """PBE energies of the pairs, eV/atom, shape (P,)."""
         return self.pbe.energy_per_atom[self.rows_pbe]
 
-    @property
+    @cached_property
     def energy_r2scan(self) -> np.ndarray:
         """r²SCAN energies of the pairs, eV/atom, shape (P,)."""
         return self.r2scan.energy_per_atom[self.rows_r2scan]
 
-    @property
+    @cached_property
     def volume_pbe(self) -> np.ndarray:
         """Volumes of the PBE frames, Å³/atom, shape (P,)."""
         return volume_per_atom(self.pbe)[self.rows_pbe]
 
-    @property
+    @cached_property
     def volume_r2scan(self) -> np.ndarray:
         """Volumes of the r²SCAN frames, Å³/atom, shape (P,)."""
         return volume_per_atom(self.r2scan)[self.rows_r2scan]
 
-    @property
+    @cached_property
     def composition(self) -> np.ndarray:
         """Atomic fractions of the pairs, shape (P, 94); the same on both sides, whatever the method."""
-        return self.r2scan.composition[self.rows_r2scan]
+        every = np.array_equal(self.rows_r2scan, np.arange(len(self.r2scan)))
+        return self.r2scan.composition if every else self.r2scan.composition[self.rows_r2scan]  # a copy may take hundreds of megabytes
 
-    @property
+    @cached_property
+    def materials(self) -> np.ndarray:
+        """A whole number for each pair, equal for pairs of one material, shape (P,)."""
+        return pd.factorize(self.frames["material_id"])[0]
+
+    @cached_property
     def frames(self) -> pd.DataFrame:
         """The frame table of the pairs in r²SCAN: frame_id, material_id, formula, n_atoms and so on, P rows."""
         return self.r2scan.table.iloc[self.rows_r2scan].reset_index(drop=True)

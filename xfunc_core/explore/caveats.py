@@ -1,0 +1,82 @@
+"""What a reader must know before quoting a number about two functionals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.explore.compared import COMPARED, ComparedRows, Source, unavailable
+from xfunc_core.quantities import count_text
+from xfunc_core.references.paired import VASP, PairedReferences, PairedScheme
+
+_ENERGIES = ("total", "referenced", "formation", "within_material")
+
+
+def caveats(source: Source, rows: ComparedRows, references: PairedReferences | None, n_kept: int) -> list[str]:
+    """Sentences on where the energies come from, what was subtracted, and what was left out."""
+    return [
+        *_nothing(source, rows, n_kept),
+        *_scales(source, rows.key),
+        *_references(source, references),
+        *rows.notes,
+        *_left_out(source, rows),
+    ]
+
+
+def _nothing(source: Source, rows: ComparedRows, n_kept: int) -> Iterator[str]:
+    if len(rows):
+        return
+    if reason := unavailable(source, rows.key):
+        yield reason
+    elif not len(source):
+        yield "There are no pairs: choose two datasets of the same structures, or pair them in another way."
+    elif not n_kept:
+        yield "No pair passes the filter: widen it."
+    else:
+        yield f"None of the {count_text(n_kept)} pairs can be compared in this: {COMPARED[rows.key].label.lower()}."
+
+
+def _scales(source: Source, key: str) -> Iterator[str]:
+    if isinstance(source, PairTable) or key not in _ENERGIES:
+        return
+    scales = source.pbe.info.energy_scale, source.r2scan.info.energy_scale
+    if scales[0] != scales[1]:
+        pbe, r2scan = (scale or "not said" for scale in scales)
+        yield (
+            f"The two datasets do not name one energy scale (PBE: {pbe}; r²SCAN: {r2scan}): where codes or potentials differ, so do the energies, "
+            "and the shift is not that of the functional."
+        )
+
+
+def _references(source: Source, references: PairedReferences | None) -> Iterator[str]:
+    if references is None:
+        return
+    n = count_text(references.n_frames)
+    if references.scheme is PairedScheme.LSTSQ:
+        n_elements = int(np.isfinite(references.pbe).sum())
+        yield f"The references are {n_elements} numbers per functional fitted on these same {n} frames, so the referenced correlation is in-sample."
+    if references.undetermined:
+        yield f"{', '.join(references.open_elements)} occur in fixed ratios only: their shifts are known in sum, not one by one, and are left blank."
+    if references.is_exact:
+        yield "There are as many reference energies as frames, so the fit is exact and its referenced correlation says nothing."
+    if references.scheme.is_published and not isinstance(source, PairTable):
+        scales = {dataset.info.energy_scale for dataset in (source.pbe, source.r2scan)}
+        others = sorted(scale or "not said" for scale in scales if not scale.startswith(VASP))
+        if others:
+            yield f"These references are of VASP with the potentials of the Materials Project; the energy scale of the data is {' and '.join(others)}, so they may not fit."
+
+
+def _left_out(source: Source, rows: ComparedRows) -> Iterator[str]:
+    for reason, n in {}.items() if unavailable(source, rows.key) else rows.left_out.items():
+        yield f"Left out: {count_text(n)} {singular(reason) if n == 1 else reason}."
+
+
+def singular(reason: str) -> str:
+    """A reason that begins with a plural, for one: ``frames without …`` → ``frame without …``."""
+    first, _, rest = reason.partition(" ")
+    one = f"{first.removesuffix('s')} {rest}"
+    return one.replace(" that are the elemental solids", " that is an elemental solid").replace(
+        "alone in their material", "alone in its material"
+    )

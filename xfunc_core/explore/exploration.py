@@ -1,0 +1,167 @@
+"""Everything about one quantity of one source of pairs: its rows, how well the functionals agree, overall, per element and per chemistry.
+
+Statistics are worked out when they are asked for, so that a page pays only for what it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from xfunc_core.analysis.agreement import Agreement, agreement, agreements
+from xfunc_core.analysis.groups import Attribution, Groups, chemistry_groups, element_groups
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.errors import ConfigError
+from xfunc_core.explore import atom_rows, frame_rows
+from xfunc_core.explore.caveats import caveats
+from xfunc_core.explore.compared import COMPARED, ComparedRows, Source, unavailable
+from xfunc_core.references.paired import PairedReferences, PairedScheme, paired_references
+
+_ROWS: dict[str, Callable[[Source, np.ndarray], ComparedRows]] = {
+    "total": frame_rows.total,
+    "formation": frame_rows.formation,
+    "within_material": frame_rows.within_material,
+    "force": atom_rows.force,
+    "force_norm": atom_rows.force_norm,
+    "force_angle": atom_rows.force_angle,
+    "stress": frame_rows.stress,
+    "pressure": frame_rows.pressure,
+    "magmom": atom_rows.magmom,
+    "volume": frame_rows.volume,
+}
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """One quantity of one source.
+
+    Attributes:
+        source: the pairs.
+        rows: what is compared.
+        references: what was subtracted from energies; None for quantities that need none.
+        attribution: how rows are shared among elements.
+        n_kept: pairs that the filter left.
+    """
+
+    source: Source
+    rows: ComparedRows
+    references: PairedReferences | None
+    attribution: Attribution
+    n_kept: int
+
+    @cached_property
+    def overall(self) -> Agreement:
+        """Agreement over all rows; of a one-sided quantity ``shift`` is the mean and ``rmse`` the root mean square, the rest unknown."""
+        return agreement(self._x, self.rows.y, self.materials)
+
+    @cached_property
+    def by_element(self) -> dict[str, Agreement]:
+        """Agreement by symbol, in order of Z, for every element that has rows."""
+        return agreements(self._x, self.rows.y, self.materials, self.element_groups)
+
+    @cached_property
+    def by_chemistry(self) -> dict[str, Agreement]:
+        """Agreement by chemistry, in the order of `xfunc_core.analysis.groups.CHEMISTRIES`; some may have no rows."""
+        return agreements(self._x, self.rows.y, self.materials, self.chemistry_groups)
+
+    @cached_property
+    def materials(self) -> np.ndarray:
+        """Material of each row, shape (R,): what intervals are clustered by."""
+        return self.source.materials[self.rows.pair]
+
+    @cached_property
+    def element_groups(self) -> Groups:
+        """The rows of each element."""
+        return element_groups(self.source.composition, self.rows.pair, self.attribution, self.rows.element)
+
+    @cached_property
+    def chemistry_groups(self) -> Groups:
+        """The rows of each chemistry."""
+        return chemistry_groups(self.source.composition, self.rows.pair)
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Median of the difference (of a one-sided quantity: of itself) overall, under '', and by element; NaN where nothing can be said."""
+        difference, found = self.rows.difference, {"": self.overall} | self.by_element
+        rows = {"": slice(None)} | {name: self.element_groups.rows_of(name) for name in self.element_groups.names}
+        return {name: float("nan") if one.too_few else float(np.median(difference[rows[name]])) for name, one in found.items()}
+
+    @property
+    def caveats(self) -> list[str]:
+        """What a reader must know before quoting a number, a sentence each."""
+        return caveats(self.source, self.rows, self.references, self.n_kept)
+
+    @property
+    def _x(self) -> np.ndarray:
+        return np.zeros(len(self.rows)) if self.rows.one_sided else self.rows.x
+
+
+def explore(
+    source: Source,
+    key: str,
+    scheme: PairedScheme | PairedReferences = PairedScheme.LSTSQ,
+    attribution: Attribution | None = None,
+    keep: np.ndarray | None = None,
+) -> Exploration:
+    """Explore one quantity.
+
+    Args:
+        source: pairs of two datasets, or a table of relaxed pairs.
+        key: of `COMPARED`.
+        scheme: what is subtracted for ``referenced``; references that were worked out before may be given instead. Fitted ones are fitted
+            on all pairs, whatever the filter, so that filters compare like with like.
+        attribution: how rows are shared among elements; the usual way of the quantity if None.
+        keep: shape (P,), bool, the pairs that count; all if None.
+
+    Raises:
+        ConfigError: there is no such quantity or attribution for it, or no references can be had.
+    """
+    if key not in COMPARED:
+        raise ConfigError(f"{key!r} cannot be compared: use one of {', '.join(COMPARED)}.")
+    allowed = COMPARED[key].attributions
+    attribution = attribution or allowed[0]
+    if attribution not in allowed:
+        raise ConfigError(
+            f"{COMPARED[key].label} cannot be attributed to {attribution.value!r}: use {' or '.join(a.value for a in allowed)}."
+        )
+    references = None
+    if key == "referenced":
+        references = scheme if isinstance(scheme, PairedReferences) else paired_references(source, scheme)
+    kept = np.arange(len(source)) if keep is None else np.flatnonzero(keep)
+    return Exploration(source, rows(source, key, references, kept), references, attribution, len(kept))
+
+
+def rows(source: Source, key: str, references: PairedReferences | None = None, kept: np.ndarray | None = None) -> ComparedRows:
+    """The rows of a quantity over the pairs ``kept``, shape (K,), ascending; all pairs if None.
+
+    Raises:
+        ConfigError: ``referenced`` is asked for without references.
+    """
+    kept = np.arange(len(source)) if kept is None else kept
+    if key != "referenced":
+        return _ROWS[key](source, kept)
+    if references is None:
+        raise ConfigError("Referenced energies need references: choose a scheme.")
+    return frame_rows.referenced(source, kept, references)
+
+
+def available(source: Source) -> list[str]:
+    """The quantities a source has labels of on both sides, by key."""
+    return [key for key in COMPARED if not unavailable(source, key) and _labelled(source, key)]
+
+
+def _labelled(source: Source, key: str) -> bool:
+    if isinstance(source, PairTable) or key == "volume":
+        return True
+    label = {
+        "force": "forces",
+        "force_norm": "forces",
+        "force_angle": "forces",
+        "stress": "stress",
+        "pressure": "stress",
+        "magmom": "magmoms",
+    }.get(key, "energy")
+    return all(dataset.info.labelled[label] for dataset in (source.pbe, source.r2scan))
