@@ -1,0 +1,103 @@
+"""Measure on this machine how long a crystal graph takes: upstream's converter (its fast algorithm, in C) against ours.
+
+::
+
+    .venv/bin/python -m benchmarks.graphs                     # 64 structures, about 10 seconds
+
+The structures are supercells of the bundled r²SCAN frames with 2 to 40 atoms, every atom moved by up to 0.05 Å: as dense as
+those CHGNet was trained on (about 80 edges and 120 angles an atom). Both take turns in this one process, on one thread;
+the processor time of a round counts, and the same structures are checked to give the same numbers of edges and angles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from chgnet.graph import CrystalGraphConverter
+from pymatgen.core import Structure
+
+from xfunc_core.answers.answer import text_table
+from xfunc_core.data.library import install_bundled, open_dataset
+from xfunc_core.model.graph_batch import collate
+from xfunc_core.model.graphs import build_graph
+
+EDGES_PER_ATOM = 55
+"""Frames with fewer are left out: most of the bundled ones are large ions far apart."""
+CELLS = [(1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 2, 1), (3, 2, 2), (3, 3, 2)]
+
+
+def main() -> None:
+    """Measure and print, the command first."""
+    parser = argparse.ArgumentParser(description="Measure the building of crystal graphs on this machine.")
+    parser.add_argument("--structures", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"$ {' '.join(['python -m benchmarks.graphs', *sys.argv[1:]])}")
+    print(f"{platform.machine()}, {os.cpu_count()} processors; load average at the start {os.getloadavg()[0]:.1f}")
+    structures = dense_structures(options.structures)
+    print(text_table(_measured(structures, options.rounds)))
+
+
+def dense_structures(n: int, seed: int = 0) -> list[Structure]:
+    """Structures of 2 to 40 atoms, their sizes evenly spread."""
+    with tempfile.TemporaryDirectory(prefix="xfunc-benchmark-") as name:
+        install_bundled(Path(name))
+        dataset = open_dataset(Path(name), "xfunc-dft-r2scan")
+        frames = [dataset.structure(row) for row in range(len(dataset))]
+    dense = [s for s in frames if len(s.get_neighbor_list(6.0)[0]) >= EDGES_PER_ATOM * len(s)]
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for size in np.linspace(2, 40, n):
+        offers = [s * cell for s in dense for cell in CELLS if 0.8 * size <= len(s) * np.prod(cell) <= min(40, 1.2 * size + 1)]
+        structure = offers[generator.integers(len(offers))]
+        moved = structure.cart_coords + generator.uniform(-0.05, 0.05, (len(structure), 3))
+        chosen.append(Structure(structure.lattice, structure.species, moved, coords_are_cartesian=True))
+    return chosen
+
+
+def _measured(structures: list[Structure], rounds: int) -> list[dict[str, Any]]:
+    converter = CrystalGraphConverter(atom_graph_cutoff=6, bond_graph_cutoff=3, algorithm="fast", on_isolated_atoms="error")
+    assert converter.algorithm == "fast"
+    arrays = [(np.array(s.atomic_numbers), np.array(s.lattice.matrix), np.array(s.cart_coords)) for s in structures]
+    graphs, theirs = [build_graph(*a) for a in arrays], [converter(s) for s in structures]
+    assert [(2 * g.n_bonds, g.n_angles) for g in graphs] == [(len(t.atom_graph), len(t.bond_graph)) for t in theirs]
+    sizes = np.mean([(g.n_atoms, 2 * g.n_bonds, g.n_angles) for g in graphs], axis=0)
+    print(f"{len(structures)} structures; on average {sizes[0]:.0f} atoms, {sizes[1]:,.0f} directed edges, {sizes[2]:,.0f} angles\n")
+    tasks: dict[str, Callable[[], Any]] = {
+        "upstream, graph": lambda: [converter(s) for s in structures],
+        "ours, graph": lambda: [build_graph(*a) for a in arrays],
+        "ours, batches of 16": lambda: [collate(graphs[i : i + 16]) for i in range(0, len(graphs), 16)],
+    }
+    seconds = {what: [] for what in tasks}
+    for _ in range(rounds):
+        for what, task in tasks.items():
+            start = time.process_time()
+            task()
+            seconds[what].append(time.process_time() - start)
+    reference = seconds["upstream, graph"]
+    return [_row(what, found, reference, len(structures)) for what, found in seconds.items()]
+
+
+def _row(what: str, seconds: list[float], reference: list[float], n: int) -> dict[str, Any]:
+    ratios = [theirs / ours for theirs, ours in zip(reference, seconds, strict=True)]
+    return {
+        "What": what,
+        "ms a structure": f"{1e3 * statistics.median(seconds) / n:.3f} ({1e3 * min(seconds) / n:.3f} to {1e3 * max(seconds) / n:.3f})",
+        "against upstream's graph": f"{statistics.median(ratios):.1f} × ({min(ratios):.1f} to {max(ratios):.1f})",
+    }
+
+
+if __name__ == "__main__":
+    main()
