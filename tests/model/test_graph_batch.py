@@ -12,17 +12,14 @@ from hypothesis import strategies as st
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.model.graph_batch import GraphBatch, Segments, collate
-from xfunc_core.model.graphs import StructureGraph, build_graph, build_graphs
+from xfunc_core.model.graphs import StructureGraph, build_graph, build_graphs, geometries
 
 
 @pytest.fixture(scope="module")
 def graphs(few: Dataset, elements: Dataset) -> list[StructureGraph]:
     """Real crystals with and without short bonds, a cell of one atom, a molecule, and a slab of 40 atoms."""
     rows = [(few, row) for row in range(len(few))] + [(elements, row) for row in range(0, len(elements), 4)]
-    structures = [
-        (d.atom_array("numbers")[d.atoms_of(row)], d.frame_array("lattice")[row], d.atom_array("positions")[d.atoms_of(row)])
-        for d, row in rows
-    ]
+    structures = [next(geometries(d, [row])) for d, row in rows]
     structures.append((np.array([1, 1]), np.eye(3) * 12, np.array([[0, 0, 0], [0.74, 0, 0]])))
     grid = np.stack(np.meshgrid(np.arange(4), np.arange(5), np.arange(2)), axis=-1).reshape(-1, 3) * 2.5
     structures.append((np.full(40, 26), np.diag([12.5, 10, 25]), grid[:, [1, 0, 2]] + 0.01 * np.sin(np.arange(120)).reshape(40, 3)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from chgnet.graph import CrystalGraphConverter
@@ -14,19 +12,13 @@ from pymatgen.core import Lattice, Structure
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.library import list_datasets
-from xfunc_core.model.graphs import Cutoffs, GraphError, StructureGraph, build_graph, build_graphs
+from xfunc_core.model.graphs import Cutoffs, GraphError, StructureGraph, build_graph, build_graphs, geometries
 
 CONVERTER = CrystalGraphConverter(atom_graph_cutoff=6, bond_graph_cutoff=3, on_isolated_atoms="error")
 
 
 def geometry(structure: Structure) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(structure.atomic_numbers), structure.lattice.matrix, structure.cart_coords
-
-
-def in_dataset(dataset: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    for row in range(len(dataset)):
-        atoms = dataset.atoms_of(row)
-        yield dataset.atom_array("numbers")[atoms], dataset.frame_array("lattice")[row], dataset.atom_array("positions")[atoms]
 
 
 def sorted_rows(table: np.ndarray) -> np.ndarray:
@@ -167,7 +159,7 @@ def test_an_atom_alone_is_refused_where_upstream_refuses_it(structure: Structure
 
 
 def test_a_bad_structure_is_named_and_the_others_survive(few: Dataset) -> None:
-    structures, reasons = [*in_dataset(few)], list(BAD)
+    structures, reasons = [*geometries(few, range(len(few)))], list(BAD)
     mixed = [structures[0], BAD[reasons[0]], structures[1], *(BAD[reason] for reason in reasons[1:]), structures[2]]
     built = build_graphs(mixed, [f"frame {i}" for i in range(len(mixed))])
     assert built.kept.tolist() == [0, 2, len(mixed) - 1]

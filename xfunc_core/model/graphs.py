@@ -12,9 +12,9 @@ its rules show only at the edges, and are kept:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from vesin import NeighborList
@@ -24,6 +24,9 @@ from xfunc_core.data.frame import Rejected
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import DataError
 
+if TYPE_CHECKING:
+    from xfunc_core.data.dataset import Dataset
+
 MIN_DISTANCE = 0.3
 """Å; closer atoms overlap. Under half of the shortest bond there is (H₂, 0.74 Å); at 0 CHGNet's bases are not defined."""
 MIN_HEIGHT, MAX_LENGTH, MAX_POSITION = 0.1, 1e4, 1e6
@@ -31,6 +34,10 @@ MIN_HEIGHT, MAX_LENGTH, MAX_POSITION = 0.1, 1e4, 1e6
 (vesin 0.6.2 divides by 0 in a cell 1e6 Å long) or loses digits."""
 _SQUARED_TOLERANCE = 1e-8
 """Å²; what pymatgen adds to the squared cut-off for upstream."""
+
+
+Geometry = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Atomic numbers, lattice and Cartesian positions, as in `build_graph`."""
 
 
 class Cutoffs(NamedTuple):
@@ -106,10 +113,17 @@ class BuiltGraphs:
     rejected: list[Rejected]
 
 
-def build_graphs(
-    structures: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], frame_ids: Sequence[str], cutoffs: Cutoffs = CHGNET_CUTOFFS
-) -> BuiltGraphs:
-    """The graphs of structures given as ``(numbers, lattice, positions)``; one that has none does not stop the others."""
+def geometries(dataset: Dataset, rows: Sequence[int] | np.ndarray) -> Iterator[Geometry]:
+    """The structures of some rows of a dataset, as `build_graph` takes them."""
+    arrays = dataset.atom_array("numbers"), dataset.frame_array("lattice"), dataset.atom_array("positions")
+    numbers, lattice, positions = map(np.asarray, arrays)
+    for row in map(int, rows):
+        atoms = dataset.atoms_of(row)
+        yield numbers[atoms], lattice[row], positions[atoms]
+
+
+def build_graphs(structures: Iterable[Geometry], frame_ids: Sequence[str], cutoffs: Cutoffs = CHGNET_CUTOFFS) -> BuiltGraphs:
+    """The graphs of many structures; one that has none does not stop the others."""
     graphs, kept, rejected = [], [], []
     for position, (frame_id, structure) in enumerate(zip(frame_ids, structures, strict=True)):
         try:
