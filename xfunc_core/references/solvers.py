@@ -7,12 +7,13 @@ dense and short, for which threads of the BLAS are slower than none.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from scipy import sparse
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Composition = np.ndarray | sparse.csr_matrix
 """Atomic fractions, shape (F, 94), dense or sparse by rows."""
@@ -125,9 +126,15 @@ def triangle(x: Composition, y: np.ndarray, weight: np.ndarray | None = None) ->
     return Triangle(width, present, whole[:k, :k], whole[:k, k], float(whole[k, k] ** 2), len(y))
 
 
-def one_blas_thread() -> threadpool_limits:
+def one_blas_thread() -> AbstractContextManager[object]:
     """A context in which numpy's linear algebra runs on one thread: on matrices of a hundred columns more are several times slower."""
-    return threadpool_limits(1, "blas")
+    return _linear_algebra().limit(limits=1, user_api="blas")
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    """The libraries that numpy loaded; looking for them takes milliseconds, as long as a fit."""
+    return ThreadpoolController()
 
 
 def n_containing(x: Composition) -> np.ndarray:
