@@ -24,7 +24,10 @@ from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceF
 from xfunc_core.training import finetune
 from xfunc_core.training.settings import FinetuneSettings
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")]
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning"),
+]
 
 TINY = FinetuneSettings("few", references="residual", epochs=1, batch_size=4, train_size=8)
 
@@ -58,7 +61,9 @@ def altered(few: Dataset, tmp_path: Path):
 
 
 def fit_residual(dataset: Dataset, rows: np.ndarray, model_energy: np.ndarray, w_gga: np.ndarray) -> ElementReferences:
-    return SCHEMES[Scheme.RESIDUAL].fit(ReferenceFrames(dataset.composition[rows], dataset.energy_per_atom[rows], model_energy=model_energy, w_gga=w_gga))
+    return SCHEMES[Scheme.RESIDUAL].fit(
+        ReferenceFrames(dataset.composition[rows], dataset.energy_per_atom[rows], model_energy=model_energy, w_gga=w_gga)
+    )
 
 
 # --- the four methods -------------------------------------------------------------------------
@@ -115,8 +120,13 @@ def test_m4_fits_its_references_on_the_training_frames(trained, few: Dataset) ->
 
 def test_held_out_labels_do_not_reach_references_or_training(trained, few: Dataset, altered) -> None:
     job = trained["M4"]
-    held_out = [*job.plan.split.test, *np.setdiff1d(np.arange(len(few)), np.concatenate([job.plan.split.train, job.plan.split.validation, job.plan.split.test]))]
-    other = finetune.prepare(TINY, altered(held_out, lambda d: d | {"energy": d["energy"] - 50.0, "forces": (10 * np.array(d["forces"])).tolist()}))
+    held_out = [
+        *job.plan.split.test,
+        *np.setdiff1d(np.arange(len(few)), np.concatenate([job.plan.split.train, job.plan.split.validation, job.plan.split.test])),
+    ]
+    other = finetune.prepare(
+        TINY, altered(held_out, lambda d: d | {"energy": d["energy"] - 50.0, "forces": (10 * np.array(d["forces"])).tolist()})
+    )
     np.testing.assert_array_equal(other.references.energies, job.references.energies)
     list(other.trainer.epochs())
     ours, theirs = job.trainer.model.state_dict(), other.trainer.model.state_dict()
@@ -138,7 +148,9 @@ def test_stages_are_the_pretrained_network_with_old_and_new_references_and_the_t
     told = finetune.metrics(job, found)
     assert set(told["errors"]["test"]) == set(finetune.STAGES)
     assert told["n_frames"] == {"train": 8, "validation": len(job.samples["validation"]), "test": len(rows)}
-    assert told["errors"]["test"]["trained"]["energy"]["mae"] == pytest.approx(np.abs(found["test"]["trained"].energy - labels.energy).mean())
+    assert told["errors"]["test"]["trained"]["energy"]["mae"] == pytest.approx(
+        np.abs(found["test"]["trained"].energy - labels.energy).mean()
+    )
     assert json.loads(json.dumps(told)) == told
 
 
@@ -214,4 +226,7 @@ def test_saved_run_is_evaluated_as_it_was(trained, few: Dataset, tmp_path: Path)
 def test_quantities_without_labels_are_left_out_of_the_errors() -> None:
     labels = Predictions(np.array([1.0, math.nan]), np.full((2, 3), math.nan), np.full((2, 6), math.nan), np.array([math.nan, 0.5]))
     predicted = Predictions(np.array([2.0, 9.0]), np.zeros((2, 3)), np.zeros((2, 6)), np.array([7.0, 0.0]))
-    assert finetune.summarise(labels, predicted) == {"energy": {"n": 1, "mae": 1.0, "rmse": 1.0}, "magmom": {"n": 1, "mae": 0.5, "rmse": 0.5}}
+    assert finetune.summarise(labels, predicted) == {
+        "energy": {"n": 1, "mae": 1.0, "rmse": 1.0},
+        "magmom": {"n": 1, "mae": 0.5, "rmse": 0.5},
+    }

@@ -76,7 +76,16 @@ def test_defaults_are_the_papers_recipe_where_size_does_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("method", "references", "scheme"),
-    [("M1", "residual", Scheme.RESIDUAL), ("M1", "lstsq", Scheme.LSTSQ), ("M2", "lstsq", Scheme.KEEP), ("M3", "residual", Scheme.KEEP), ("M4", "residual", Scheme.RESIDUAL), ("M4", "residual-smooth", Scheme.SMOOTH), ("M4", "lstsq", Scheme.LSTSQ), ("M4", "mean-shift", Scheme.MEAN_SHIFT)],
+    [
+        ("M1", "residual", Scheme.RESIDUAL),
+        ("M1", "lstsq", Scheme.LSTSQ),
+        ("M2", "lstsq", Scheme.KEEP),
+        ("M3", "residual", Scheme.KEEP),
+        ("M4", "residual", Scheme.RESIDUAL),
+        ("M4", "residual-smooth", Scheme.SMOOTH),
+        ("M4", "lstsq", Scheme.LSTSQ),
+        ("M4", "mean-shift", Scheme.MEAN_SHIFT),
+    ],
 )
 def test_scheme_follows_from_the_method(method: str, references: str, scheme: Scheme) -> None:
     assert FinetuneSettings("few", method=method, references=references).scheme is scheme

@@ -40,7 +40,10 @@ def references(settings: FinetuneSettings, scheme: Scheme, say: Say) -> Answer:
         for symbol, i in zip(found.fitted, np.flatnonzero(found.n_frames), strict=True)
     ]
     head = f"{scheme.label}: {found.source}. {scheme.sentence}"
-    return Answer("\n".join([head, *_rank_sentence(found), text_table(rows)]), found.to_json() | {"unit": ENERGY.unit, "undetermined": found.undetermined})
+    return Answer(
+        "\n".join([head, *_rank_sentence(found), text_table(rows)]),
+        found.to_json() | {"unit": ENERGY.unit, "undetermined": found.undetermined},
+    )
 
 
 def compare(settings: FinetuneSettings, say: Say) -> Answer:
@@ -87,4 +90,6 @@ def _composition(samples: list[Sample]) -> np.ndarray:
 def _rank_sentence(found: ElementReferences) -> list[str]:
     if not found.undetermined:
         return []
-    return [f"{len(found.fitted)} elements, rank {found.rank}: {found.undetermined} combinations of their energies are left open by these frames."]
+    return [
+        f"{len(found.fitted)} elements, rank {found.rank}: {found.undetermined} combinations of their energies are left open by these frames."
+    ]

@@ -24,7 +24,10 @@ _OPEN = 1e-8
 _TOLERANCE = 1e-10
 """eV/atom: the robust fit has converged when no reference moves further."""
 _MOST_ROUNDS = 2000
-_SCALE_ROUNDS = 10
+_SCALE_TOLERANCE = 1e-3
+"""Relative: the scale is held from there on, so that what is minimised stays the same."""
+_MEDIAN_OF_NORMAL = 0.6745
+"""Median of |z| for a standard normal z."""
 SMALLEST_SCALE = 1e-3
 """eV/atom; a fit that goes through most frames exactly has no scatter to take a scale from."""
 HUBER = 1.345
@@ -161,14 +164,14 @@ def huber_fit(x: Composition, y: np.ndarray, reduced: Triangle, delta: float | N
         reduced: their `triangle`.
         delta: None takes `HUBER` standard deviations, by the median of the absolute residuals.
     """
-    w = reduced.solve()
-    cut = delta
-    for round_ in range(_MOST_ROUNDS):
+    w, cut, is_settled = reduced.solve(), delta or np.inf, delta is not None
+    for _ in range(_MOST_ROUNDS):
         residual = y - x @ w
-        if delta is None and (cut is None or round_ < _SCALE_ROUNDS):
-            cut = HUBER * max(float(np.median(np.abs(residual))) / 0.6745, SMALLEST_SCALE)
+        if not is_settled:
+            scale = HUBER * max(float(np.median(np.abs(residual))) / _MEDIAN_OF_NORMAL, SMALLEST_SCALE)
+            cut, is_settled = scale, abs(scale - cut) <= _SCALE_TOLERANCE * scale
         step = reduced.step(x.T @ np.clip(residual, -cut, cut))
         w = w + step
-        if np.abs(step).max(initial=0.0) < _TOLERANCE and (delta is not None or round_ >= _SCALE_ROUNDS):
+        if is_settled and np.abs(step).max(initial=0.0) < _TOLERANCE:
             break
     return w, float(cut)
