@@ -140,7 +140,7 @@ class Robust(ReferenceScheme):
 
     Attributes:
         delta: eV/atom beyond which a residual counts linearly; None takes `solvers.HUBER` standard deviations, by the
-            median of the absolute residuals.
+            median absolute deviation of the residuals.
     """
 
     key = Scheme.ROBUST

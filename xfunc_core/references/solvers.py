@@ -162,13 +162,14 @@ def huber_fit(x: Composition, y: np.ndarray, reduced: Triangle, delta: float | N
         x: atomic fractions, shape (F, 94).
         y: target in eV/atom, shape (F,), finite.
         reduced: their `triangle`.
-        delta: None takes `HUBER` standard deviations, by the median of the absolute residuals.
+        delta: None takes `HUBER` standard deviations, by the median absolute deviation of the residuals.
     """
     w, cut, is_settled = reduced.solve(), delta or np.inf, delta is not None
     for _ in range(_MOST_ROUNDS):
         residual = y - x @ w
         if not is_settled:
-            scale = HUBER * max(float(np.median(np.abs(residual))) / _MEDIAN_OF_NORMAL, SMALLEST_SCALE)
+            spread = np.median(np.abs(residual - np.median(residual)))  # wrong frames shift the first fits of all others by one number
+            scale = HUBER * max(float(spread) / _MEDIAN_OF_NORMAL, SMALLEST_SCALE)
             cut, is_settled = scale, abs(scale - cut) <= _SCALE_TOLERANCE * scale
         step = reduced.step(x.T @ np.clip(residual, -cut, cut))
         w = w + step
