@@ -111,15 +111,22 @@ class Filter:
 EVERYTHING = Filter()
 
 
+_ASKED = ("row_index", *TEXTS, "elements", "n_atoms", "energy", "volume", "largest_force", "pressure", "largest_moment", "above_fit", "hubbard_u")
+"""The columns that questions name."""
+
+
 class FrameQuery:
     """Questions to one dataset. May be shared between threads."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        columns = dataset.columns.append_column("above_fit", pa.array(np.asarray(dataset.frame_array("above_fit"))))
+    def __init__(self, dataset: Dataset | pa.Table) -> None:
+        """Take a dataset, or a table that has the columns of one as far as questions name them (`PairTable.queried`)."""
+        if isinstance(dataset, pa.Table):
+            columns = dataset
+        else:
+            columns = dataset.columns.append_column("above_fit", pa.array(np.asarray(dataset.frame_array("above_fit"))))
         self._connection = duckdb.connect(config={"enable_external_access": False, "lock_configuration": True})
-        self._connection.register("arrow_frames", columns.append_column("row_index", pa.array(np.arange(len(dataset), dtype=np.int64))))
-        self._connection.execute("CREATE TABLE frames AS SELECT * EXCLUDE (provenance, correction, first_atom) FROM arrow_frames")
+        self._connection.register("arrow_frames", columns.append_column("row_index", pa.array(np.arange(len(columns), dtype=np.int64))))
+        self._connection.execute(f"CREATE TABLE frames AS SELECT {', '.join(_ASKED)} FROM arrow_frames")
         self._connection.unregister("arrow_frames")
 
     def rows(self, wanted: Filter = EVERYTHING) -> np.ndarray:

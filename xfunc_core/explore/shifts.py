@@ -1,0 +1,82 @@
+"""What each element's reference energy moves by between the functionals, how sure that is, and what chgnet's shipped tables say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from xfunc_core.analysis.agreement import MIN_MATERIALS
+from xfunc_core.elements import N_REFERENCED, SYMBOLS
+from xfunc_core.explore.compared import Source
+from xfunc_core.quantities import ENERGY, MISSING, count_text
+from xfunc_core.references.paired import PairedReferences, PairedScheme
+from xfunc_core.references.published import atomref
+from xfunc_core.references.resampled import resampled_references
+
+RESAMPLES = 200
+ENOUGH = 0.8
+"""Share of the resamples that must determine a shift for an interval to be given."""
+
+
+def element_shifts(source: Source, references: PairedReferences, seed: int = 0) -> pd.DataFrame:
+    """Shift r²SCAN − PBE of every element in the pairs that have both energies, eV/atom, indexed by symbol in order of Z.
+
+    Columns ``z``, ``n_frames``, ``n_materials``, ``shift`` (NaN where the references have none, or only in combination), ``low`` and
+    ``high`` of its 95 % interval (NaN where there is none: looked-up references, fewer than `MIN_MATERIALS` materials, or too many
+    resamples that leave the element open) and ``published``, the difference of chgnet's two AtomRefs (NaN where one has no value).
+
+    Args:
+        source: the pairs.
+        references: of these pairs.
+        seed: of the resamples.
+    """
+    both = np.flatnonzero(np.isfinite(source.energy_pbe) & np.isfinite(source.energy_r2scan))
+    composition, materials = source.composition[both], source.materials[both]
+    present = np.flatnonzero(composition.any(axis=0))
+    n_materials = _materials_by_element(composition, materials)
+    table = pd.DataFrame(
+        {
+            "z": present + 1,
+            "n_frames": (composition[:, present] > 0).sum(axis=0),
+            "n_materials": n_materials[present],
+            "shift": references.shift[present],
+            "low": np.nan,
+            "high": np.nan,
+            "published": (atomref("r2scan") - atomref("mptrj"))[present],
+        },
+        index=pd.Index([SYMBOLS[i] for i in present], name="element"),
+    )
+    if references.scheme is PairedScheme.LSTSQ and not references.is_exact and len(both):
+        difference = (source.energy_r2scan - source.energy_pbe)[both]  # least squares is linear, so this fit is the shift
+        found = resampled_references(composition, difference, materials, RESAMPLES, seed)[:, present]
+        enough = (np.isfinite(found).mean(axis=0) >= ENOUGH) & (table["n_materials"] >= MIN_MATERIALS) & table["shift"].notna()
+        table.loc[enough, ["low", "high"]] = np.nanpercentile(found[:, enough.to_numpy()], [2.5, 97.5], axis=0).T
+    return table
+
+
+def shift_table(shifts: pd.DataFrame) -> pd.DataFrame:
+    """The shifts for a reader, formatted."""
+    return pd.DataFrame(
+        {
+            "Element": shifts.index,
+            "Frames": [count_text(n) for n in shifts["n_frames"]],
+            "Materials": [count_text(n) for n in shifts["n_materials"]],
+            f"Shift r²SCAN − PBE ({ENERGY.unit})": [
+                _with_interval(*row) for row in shifts[["shift", "low", "high"]].itertuples(index=False)
+            ],
+            f"chgnet's AtomRefs ({ENERGY.unit})": [ENERGY.value(x) for x in shifts["published"]],
+        }
+    )
+
+
+def _with_interval(shift: float, low: float, high: float) -> str:
+    if not np.isfinite(shift):
+        return MISSING
+    return f"{ENERGY.value(shift)} ({ENERGY.value(low)} to {ENERGY.value(high)})" if np.isfinite(low) else ENERGY.value(shift)
+
+
+def _materials_by_element(composition: np.ndarray, materials: np.ndarray) -> np.ndarray:
+    """Materials that contain each element, shape (94,)."""
+    frames, elements = np.nonzero(composition)
+    pairs = np.unique(materials[frames].astype(np.int64) * N_REFERENCED + elements)
+    return np.bincount(pairs % N_REFERENCED, minlength=N_REFERENCED)

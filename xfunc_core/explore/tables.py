@@ -1,0 +1,90 @@
+"""Agreement as tables: formatted with intervals for readers, plain numbers for files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from xfunc_core.analysis.agreement import Agreement
+from xfunc_core.explore.compared import Compared, Per
+from xfunc_core.explore.exploration import Exploration
+from xfunc_core.explore.statistics import TOO_FEW, statistics_of
+from xfunc_core.quantities import MISSING, count_text
+
+N_TITLES = {Per.FRAME: "Frames", Per.ATOM: "Atoms", Per.COMPONENT: "Components"}
+"""What N counts, as the name of a column."""
+
+
+def element_table(found: Exploration, symbols: Sequence[str] = ()) -> pd.DataFrame:
+    """One row an element, formatted; only the given ones if any are given."""
+    rows = {symbol: one for symbol, one in found.by_element.items() if not symbols or symbol in symbols}
+    return _formatted(found, "Element", rows)
+
+
+def chemistry_table(found: Exploration) -> pd.DataFrame:
+    """One row a chemistry, formatted; those without rows are named with 0."""
+    return _formatted(found, "Chemistry", found.by_chemistry)
+
+
+def overall_table(explorations: Iterable[Exploration]) -> pd.DataFrame:
+    """One row a quantity, formatted; numbers with their units, since quantities differ."""
+    return pd.DataFrame([_overall(found) for found in explorations])
+
+
+def number_table(agreements: Mapping[str, Agreement], compared: Compared, name: str) -> pd.DataFrame:
+    """Plain numbers for a file, indexed by ``name``: counts, and of each statistic value, low and high in the unit of the quantity (errors too)."""
+    keys = [key for key in statistics_of(compared) if key not in ("n", "n_materials")]
+    rows = {}
+    for group, one in agreements.items():
+        row: dict[str, float] = {"n": one.n, "n_materials": one.n_materials}
+        for key in keys:
+            estimate = getattr(one, key)
+            row |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
+        rows[group] = row
+    columns = ["n", "n_materials", *(f"{key}{end}" for key in keys for end in ("", "_low", "_high"))]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis(name)
+
+
+def _formatted(found: Exploration, title: str, rows: Mapping[str, Agreement]) -> pd.DataFrame:
+    compared = found.rows.compared
+    statistics = {key: s for key, s in statistics_of(compared).items() if key not in ("n", "n_materials")}
+    columns = {
+        title: list(rows),
+        N_TITLES[compared.per]: [count_text(one.n) for one in rows.values()],
+        "Materials": [count_text(one.n_materials) for one in rows.values()],
+    }
+    columns |= {s.title(compared.quantity): [s.words(one, compared.quantity) for one in rows.values()] for s in statistics.values()}
+    if compared.one_sided:
+        medians = found.medians
+        columns[f"Median ({compared.quantity.unit})"] = [_median(medians.get(name, math.nan), compared) for name in rows]
+    return pd.DataFrame(columns)
+
+
+def _median(value: float, compared: Compared) -> str:
+    return compared.quantity.value(value) if math.isfinite(value) else TOO_FEW
+
+
+def _overall(found: Exploration) -> dict[str, str]:
+    compared, one = found.rows.compared, found.overall
+    statistics = statistics_of(compared)
+    row = {
+        "Quantity": compared.label,
+        "N": f"{count_text(one.n)} {N_TITLES[compared.per].lower()}",
+        "Materials": count_text(one.n_materials),
+    }
+    for key, label in (
+        ("pearson", "Pearson r"),
+        ("spearman", "Spearman ρ"),
+        ("slope", "Slope"),
+        ("shift", "Mean r²SCAN − PBE"),
+        ("mae", "MAE"),
+        ("rmse", "RMSE"),
+    ):
+        if key not in statistics:
+            row[label] = MISSING
+            continue
+        words, unit = statistics[key].words(one, compared.quantity), statistics[key].unit_of(compared.quantity)
+        row[label] = f"{words} {unit}" if unit and statistics[key].of(one).known else words
+    return row
