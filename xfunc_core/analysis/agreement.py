@@ -12,14 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xfunc_core.analysis.groups import Groups
+from xfunc_core.analysis.intervals import effective_number, moment_intervals, rank_intervals
 from xfunc_core.analysis.moments import moment_values, row_sums
-from xfunc_core.analysis.rank_correlation import rank_correlation
+from xfunc_core.analysis.rank_correlation import dense_ranks, rank_correlation
 from xfunc_core.errors import DataError
 
 MIN_MATERIALS = 5
 """Materials below which nothing is said."""
 MIN_ROWS = 3
 """Rows below which nothing is said: any two points lie on a line."""
+MIN_EFFECTIVE = 8
+"""Effective number of materials below which no interval is given."""
+RANKED_ROWS = 2_000_000
+"""Rows of all groups together that ranks are taken of, about two seconds; larger groups are cut to a common size, whole materials at
+random."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Agreement:
     Attributes:
         n: rows that are finite on both sides and weigh something.
         n_materials: materials among them.
+        n_effective: materials of equal weight that would tell as much (Kish); below `MIN_EFFECTIVE` there are no intervals.
         n_ranked: rows that Spearman's and Kendall's coefficients are made of; fewer than ``n`` in very large groups.
         pearson: correlation coefficient.
         spearman: Pearson's coefficient of mid-ranks.
@@ -66,6 +73,7 @@ class Agreement:
 
     n: int
     n_materials: int
+    n_effective: float = 0.0
     n_ranked: int = 0
     pearson: Estimate = Estimate()
     spearman: Estimate = Estimate()
@@ -126,7 +134,8 @@ def agreements(
 ) -> dict[str, Agreement]:
     """Agreement of y with x over each group of rows, by the name of the group; see `agreement`."""
     table = _Table.of(x, y, materials, seed)
-    return {name: _of_group(table, *table.group(groups, k), ranks) for k, name in enumerate(groups.names)}
+    limit = _common_limit(np.diff(groups.indptr), RANKED_ROWS) if ranks else 0
+    return {name: _of_group(table, *table.group(groups, k), limit, seed if intervals else None) for k, name in enumerate(groups.names)}
 
 
 @dataclass(frozen=True)
@@ -135,12 +144,15 @@ class _Table:
 
     Attributes:
         x, y, material: shape (F,).
+        rank_x, rank_y: shape (F,), dense ranks.
         place: shape (R,), where each row of the input stands among the F; −1 where it is left out.
     """
 
     x: np.ndarray
     y: np.ndarray
     material: np.ndarray
+    rank_x: np.ndarray
+    rank_y: np.ndarray
     place: np.ndarray
 
     @classmethod
@@ -149,12 +161,13 @@ class _Table:
         if x.ndim != 1 or x.shape != y.shape or x.shape != materials.shape:
             raise DataError(f"Values of shapes {x.shape} and {y.shape} with materials of shape {materials.shape} are not of the same rows.")
         finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-        distinct, codes = np.unique(materials[finite], return_inverse=True)
-        codes = np.random.default_rng(seed).permutation(distinct.size)[codes]
+        codes = dense_ranks(materials[finite])
+        codes = np.random.default_rng(seed).permutation(codes.max(initial=-1) + 1)[codes]
         order = np.argsort(codes, kind="stable")
         place = np.full(x.size, -1)
         place[finite[order]] = np.arange(finite.size)
-        return cls(x[finite[order]], y[finite[order]], codes[order], place)
+        x, y = x[finite[order]], y[finite[order]]
+        return cls(x, y, codes[order], dense_ranks(x), dense_ranks(y), place)
 
     def group(self, groups: Groups, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Places, ascending, and weights of the rows of group k that count."""
@@ -169,15 +182,54 @@ class _Table:
         return places[keep], weights[keep]
 
 
-def _of_group(table: _Table, places: np.ndarray, weights: np.ndarray, ranks: bool) -> Agreement:
-    x, y, material = table.x[places], table.y[places], table.material[places]
-    n_materials = int(np.count_nonzero(np.diff(material)) + (material.size > 0))
-    if x.size < MIN_ROWS or n_materials < MIN_MATERIALS:
-        return Agreement(x.size, n_materials)
-    sums = row_sums(x, y, weights)
-    values = moment_values(sums)
-    estimates = {name: Estimate(float(value)) for name, value in values.items()}
-    if ranks and not (sums.constant_x or sums.constant_y):
-        ranked = rank_correlation(x, y, weights)
-        estimates |= {"spearman": Estimate(ranked.spearman), "kendall": Estimate(ranked.kendall)}
-    return Agreement(x.size, n_materials, x.size if ranks else 0, **estimates)
+def _common_limit(counts: np.ndarray, total: int) -> int:
+    """The most rows that a group of these counts, shape (K,), may have for all groups, cut to it, to have a total at most."""
+    left = total
+    for position, count in enumerate(np.sort(counts)):
+        share = left // (counts.size - position)
+        if count > share:
+            return share
+        left -= count
+    return int(counts.max(initial=0))
+
+
+def _of_group(table: _Table, places: np.ndarray, weights: np.ndarray, limit: int, seed: int | None) -> Agreement:
+    material = table.material[places]
+    starts = np.flatnonzero(np.diff(material, prepend=-1))
+    if places.size < MIN_ROWS or starts.size < MIN_MATERIALS:
+        return Agreement(places.size, starts.size)
+    rows = row_sums(table.x[places], table.y[places], weights)
+    values = moment_values(rows)
+    n_effective = effective_number(np.add.reduceat(weights, starts))
+    if n_effective < MIN_EFFECTIVE:
+        seed = None
+    ends = np.full((len(values), 2), np.nan) if seed is None else moment_intervals(rows, starts, seed)
+    estimates = {name: _estimate(value, end) for (name, value), end in zip(values.items(), ends, strict=True)}
+    n_ranked = 0
+    if limit and not (rows.constant_x or rows.constant_y):
+        n_ranked = _whole_materials(starts, places.size, limit)
+        estimates |= _rank_estimates(table, places[:n_ranked], weights[:n_ranked], starts[starts < n_ranked], seed)
+    return Agreement(places.size, starts.size, n_effective, n_ranked, **estimates)
+
+
+def _whole_materials(starts: np.ndarray, n: int, limit: int) -> int:
+    """How many rows to take so that materials stay whole: all, or at most the limit, or `MIN_MATERIALS` materials if they are more."""
+    if n <= limit:
+        return n
+    ends = np.append(starts[1:], n)
+    return int(ends[max(np.searchsorted(ends, limit, side="right"), MIN_MATERIALS) - 1])
+
+
+def _rank_estimates(table: _Table, places: np.ndarray, weights: np.ndarray, starts: np.ndarray, seed: int | None) -> dict[str, Estimate]:
+    found = rank_correlation(table.rank_x[places], table.rank_y[places], weights)
+    values = np.array([found.spearman, found.kendall])
+    ends = np.full((2, 2), np.nan)
+    if seed is not None:
+        ends = rank_intervals(values, np.stack([found.spearman_influence, found.kendall_influence]), weights, starts, seed)
+    return {name: _estimate(value, end) for name, value, end in zip(("spearman", "kendall"), values, ends, strict=True)}
+
+
+def _estimate(value: float, ends: np.ndarray) -> Estimate:
+    if math.isnan(value):
+        return Estimate()
+    return Estimate(float(value), float(ends[0]), float(ends[1]))

@@ -1,4 +1,4 @@
-"""Statistics of y against x that follow from sums over rows.
+"""Statistics of y against x that follow from sums over rows, and how they change with what a row or a material counts.
 
 The sums are of nine columns a row: 1, x, d, x², y², xy, xd, d², |d| with d = y − x; all but |d| after the mean of x and of d is taken
 off, so that differences of meV survive beside energies of tens of eV.
@@ -13,7 +13,9 @@ import numpy as np
 from xfunc_core.analysis.metrics import is_constant
 
 N_SUMS = 9
-MOMENT_STATISTICS = ("pearson", "slope", "shift", "mae", "rmse", "spread")
+_UNIT = np.eye(N_SUMS)
+_ONE, _X, _D, _XX, _YY, _XY, _XD, _DD, _ABS = _UNIT
+_Y = _X + _D
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,12 @@ class RowSums:
 
 @dataclass(frozen=True)
 class Moments:
-    """Means and central moments, each of the shape of the sums without their last axis.
+    """Means and central second moments, each of the shape of the sums without their last axis.
 
     Attributes:
-        x, d: means, from the means of the rows.
-        xx, yy, xy, xd: central second moments.
-        residual: mean square of what a least squares line on x leaves of y.
-        shift, mse, mae: means of d, d² and |d|.
+        x, d: means, counted from the means of the rows.
+        xx, yy, xy, xd, dd: central second moments.
+        shift, mae: means of d and |d|.
     """
 
     x: np.ndarray
@@ -49,10 +50,29 @@ class Moments:
     yy: np.ndarray
     xy: np.ndarray
     xd: np.ndarray
-    residual: np.ndarray
+    dd: np.ndarray
     shift: np.ndarray
-    mse: np.ndarray
     mae: np.ndarray
+
+    @property
+    def pearson(self) -> np.ndarray:
+        """Correlation coefficient."""
+        return np.clip(self.xy / np.sqrt(self.xx * self.yy), -1.0, 1.0)
+
+    @property
+    def direction(self) -> np.ndarray:
+        """Angle of the first principal axis to that of x, −π/2 to π/2."""
+        return 0.5 * np.arctan2(2 * self.xy, self.xx - self.yy)
+
+    @property
+    def mse(self) -> np.ndarray:
+        """Mean of d²."""
+        return self.dd + self.shift**2
+
+    @property
+    def residual(self) -> np.ndarray:
+        """Mean square of what a least squares line on x leaves of d: the same as of y, with less to cancel."""
+        return np.maximum(self.dd - self.xd**2 / self.xx, 0.0)
 
 
 def row_sums(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RowSums:
@@ -67,52 +87,73 @@ def row_sums(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RowSums:
 
 def moments(sums: np.ndarray, mean_d: float) -> Moments:
     """Moments from sums, shape (..., 9)."""
-    weight = sums[..., 0]
-    x, d, xx, yy, xy, xd, dd, mae = (sums[..., k] / weight for k in range(1, N_SUMS))
+    x, d, xx, yy, xy, xd, dd, mae = (sums[..., k] / sums[..., 0] for k in range(1, N_SUMS))
     y = x + d
-    xx, xd = xx - x * x, xd - x * d
-    return Moments(
-        x=x,
-        d=d,
-        xx=xx,
-        yy=yy - y * y,
-        xy=xy - x * y,
-        xd=xd,
-        residual=np.maximum(dd - d * d - xd**2 / xx, 0.0),  # of d, the same as of y, with less to cancel
-        shift=d + mean_d,
-        mse=dd + 2 * mean_d * d + mean_d**2,
-        mae=mae,
-    )
-
-
-def pearson(m: Moments) -> np.ndarray:
-    """Correlation coefficient."""
-    return np.clip(m.xy / np.sqrt(m.xx * m.yy), -1.0, 1.0)
-
-
-def direction(m: Moments) -> np.ndarray:
-    """Angle between the first principal axis and that of x, −π/2 to π/2."""
-    return 0.5 * np.arctan2(2 * m.xy, m.xx - m.yy)
+    return Moments(x, d, xx - x * x, yy - y * y, xy - x * y, xd - x * d, dd - d * d, d + mean_d, mae)
 
 
 def moment_values(rows: RowSums) -> dict[str, float]:
-    """The statistics of `MOMENT_STATISTICS` by name; NaN where a constant side, or no direction, leaves one undefined."""
+    """The statistics that follow from moments, by name; NaN where a constant side, or no direction, leaves one undefined."""
     with np.errstate(divide="ignore", invalid="ignore"):
         m = moments(rows.columns.sum(axis=1), rows.mean_d)
-        spread = np.sqrt(m.residual) if not rows.constant_y else 0.0
+        spread = 0.0 if rows.constant_y else np.sqrt(m.residual)
         values = {
-            "pearson": pearson(m),
-            "slope": np.tan(direction(m)),
+            "pearson": m.pearson,
+            "slope": np.tan(m.direction),
             "shift": m.shift,
             "mae": m.mae,
             "rmse": np.sqrt(m.mse),
             "spread": spread,
         }
-    undefined = []
-    if rows.constant_x or rows.constant_y:
-        undefined += ["pearson", "slope"]
-    if rows.constant_x:
-        undefined += ["spread"]
-    if abs(m.xy) <= 1e-12 * max(m.xx, m.yy) and m.yy >= m.xx * (1 - 1e-12):
-        undefined += ["slope"]  # no direction, or straight up
-    return {name: float("nan") if name in undefined else float(value) for name, value in values.items()}
+    constant = rows.constant_x or rows.constant_y
+    upright_or_round = abs(m.xy) <= 1e-12 * max(m.xx, m.yy) and m.yy >= m.xx * (1 - 1e-12)
+    undefined = {"pearson": constant, "slope": constant or upright_or_round, "spread": rows.constant_x}
+    return {name: float("nan") if undefined.get(name) else float(value) for name, value in values.items()}
+
+
+def scaled(m: Moments) -> np.ndarray:
+    """The statistics on scales where their distribution is nearly even, shape (..., 6).
+
+    Fisher's z of Pearson's coefficient, the angle of the slope, the shift as it is, logarithms of MAE, RMSE and spread.
+    """
+    scales = [np.arctanh(m.pearson), m.direction, m.shift, np.log(m.mae), np.log(m.mse) / 2, np.log(m.residual) / 2]
+    return np.stack(scales, axis=-1)
+
+
+def unscaled(values: np.ndarray) -> np.ndarray:
+    """Back from `scaled`, shape (..., 6); NaN for an angle beyond the upright, where the slope has no end."""
+    z, angle, shift, *logs = np.moveaxis(values, -1, 0)
+    slope = np.tan(np.where(np.abs(angle) < np.pi / 2, angle, np.nan))
+    return np.stack([np.tanh(z), slope, shift, *np.exp(logs)], axis=-1)
+
+
+def scaled_derivatives(m: Moments) -> np.ndarray:
+    """Derivatives of `scaled` with respect to the nine sums, times the total weight: shape (..., 6, 9)."""
+    y = m.x + m.d
+    xx, yy = _central(m.x, m.x, _X, _X, _XX, m.xx), _central(y, y, _Y, _Y, _YY, m.yy)
+    xy, xd = _central(m.x, y, _X, _Y, _XY, m.xy), _central(m.x, m.d, _X, _D, _XD, m.xd)
+    dd, shift, mae = _central(m.d, m.d, _D, _D, _DD, m.dd), _D - _by(m.d, _ONE), _ABS - _by(m.mae, _ONE)
+    r, difference, line = m.pearson, m.xx - m.yy, m.xd / m.xx
+    pearson = _by(1 / np.sqrt(m.xx * m.yy), xy) - _by(r / 2 / m.xx, xx) - _by(r / 2 / m.yy, yy)
+    direction = _by(difference, xy) - _by(m.xy, xx - yy)
+    residual = dd - _by(2 * line, xd) + _by(line**2, xx)
+    return np.stack(
+        [
+            _by(m.yy / m.residual, pearson),  # 1 − r² is the part that the line leaves
+            _by(1 / (difference**2 + 4 * m.xy**2), direction),
+            shift,
+            _by(1 / m.mae, mae),
+            _by(0.5 / m.mse, dd + _by(2 * m.shift, shift)),
+            _by(0.5 / m.residual, residual),
+        ],
+        axis=-2,
+    )
+
+
+def _central(a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndarray, of_ab: np.ndarray, moment: np.ndarray) -> np.ndarray:
+    """Derivatives of the central moment of two variables with the means a and b, times the total weight: shape (..., 9)."""
+    return of_ab - _by(b, of_a) - _by(a, of_b) + _by(a * b - moment, _ONE)
+
+
+def _by(factor: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.asarray(factor)[..., None] * columns

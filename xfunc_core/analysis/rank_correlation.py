@@ -47,22 +47,26 @@ class _Place:
     tied: np.ndarray
 
 
+def dense_ranks(values: np.ndarray) -> np.ndarray:
+    """Whole numbers from 0 that order as the values, shape (n,), do, equal where they are equal."""
+    return np.unique(values, return_inverse=True)[1]
+
+
 def rank_correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankCorrelation:
     """Both coefficients of y against x.
 
     Args:
-        x, y: shape (n,), finite numbers or anything that orders as they do.
+        x, y: shape (n,), whole numbers from 0 to 2³¹, such as `dense_ranks` of a table that these rows are some of.
         weight: shape (n,), above zero.
     """
-    code_x, code_y = (np.unique(values, return_inverse=True)[1] for values in (x, y))
-    if not code_x.any() or not code_y.any():
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
         return RankCorrelation(np.nan, np.nan, np.full(x.size, np.nan), np.full(x.size, np.nan))
-    bits = int(max(x.size, 1)).bit_length()
-    by_x = _place((code_x << bits) + (code_y.max(initial=0) - code_y), code_x, weight)
-    by_y = _place((code_y << bits) + code_x, code_y, weight)
-    spearman = _spearman(by_x, by_y, weight)
-    kendall = _kendall(_concordance(code_x, code_y, by_x, by_y, weight), by_x, by_y, weight)
-    return RankCorrelation(spearman[0], kendall[0], spearman[1], kendall[1])
+    by_x = _place((x << 31) + (y.max() - y), x, weight)
+    by_y = _place((y << 31) + x, y, weight)
+    concordance = _concordance(x, y, by_x, by_y, weight)
+    kendall, kendall_influence = _kendall(concordance, by_x, by_y, weight)
+    spearman, spearman_influence = _spearman(by_x, by_y, weight)
+    return RankCorrelation(spearman, kendall, spearman_influence, kendall_influence)
 
 
 def _place(key: np.ndarray, code: np.ndarray, weight: np.ndarray) -> _Place:
@@ -87,7 +91,7 @@ def _before(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(values)])
 
 
-def _concordance(code_x: np.ndarray, code_y: np.ndarray, by_x: _Place, by_y: _Place, weight: np.ndarray) -> np.ndarray:
+def _concordance(x: np.ndarray, y: np.ndarray, by_x: _Place, by_y: _Place, weight: np.ndarray) -> np.ndarray:
     """Weight of the rows that each row is concordant with, less that of the discordant ones, shape (n,).
 
     With a = 2, 1, 0 for smaller, equal and greater x, and b likewise, the sum over rows of (a − 1)(b − 1).
@@ -95,13 +99,13 @@ def _concordance(code_x: np.ndarray, code_y: np.ndarray, by_x: _Place, by_y: _Pl
     total = weight.sum()
     both_below, equal_x, equal_y, equal = (np.empty_like(weight) for _ in range(4))
     order = by_x.order
-    both_below[order] = weight_below_before(code_y[order], weight[order])
+    both_below[order] = weight_below_before(y[order], weight[order])
     before = _before(weight[order])
-    first, last = _runs_of_both(code_x[order], code_y[order])
+    first, last = _runs_of_both(x[order], y[order])
     equal[order] = before[last] - before[first]
     equal_x[order] = before[by_x.last] - before[last]  # y falls where x is equal
     order = by_y.order
-    first, _ = _runs_of_both(code_x[order], code_y[order])
+    first, _ = _runs_of_both(x[order], y[order])
     before = _before(weight[order])
     equal_y[order] = before[first] - before[by_y.first]
     sum_ab = 4 * both_below + 2 * equal_x + 2 * equal_y + equal
@@ -118,14 +122,15 @@ def weight_below_before(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     Sorted blocks are merged two by two; in the merged block what is smaller and came from the left one is a running sum.
 
     Args:
-        values: shape (n,), whole numbers from 0 to n.
+        values: shape (n,), whole numbers from 0 to 2³¹.
         weight: shape (n,).
     """
     n = values.size
     merges = max(int(np.ceil(np.log2(max(n, 1) / _SMALLEST_BLOCK))), 0)
     size = max(-(-n // (1 << merges)), 1)
     padded = np.zeros((2, size << merges))
-    padded[0, n:], padded[0, :n], padded[1, :n] = n + 1, values, weight
+    padded[0, :n], padded[1, :n] = values, weight
+    padded[0, n:] = values.max(initial=0) + 1
     found = _within_blocks(padded.reshape(2, -1, size)).ravel()
     bits = padded.shape[1].bit_length()
     places = (1 << bits) - 1

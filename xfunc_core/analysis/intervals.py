@@ -1,0 +1,137 @@
+"""95 % intervals by a bootstrap of whole clusters (materials), honest with few of them and fast with many.
+
+On a scale where a statistic is distributed nearly evenly (Fisher's z, logarithms) the interval is centre ± q·s:
+
+- q is the 95 % quantile of |θ* − θ|/s* over resamples of clusters, the symmetric bootstrap-t (Hall, J. R. Stat. Soc. B 50, 35 (1988)),
+  with the linearised standard error s* of each resample;
+- s is the linearised standard error of the sample (Cameron and Miller, J. Hum. Resour. 50, 317 (2015)), the influence of a cluster
+  divided by (1 − h)ᵏ where h is its share of the weight: k = 1 is exact for leaving it out of a mean, k = 2 close for the others;
+- the centre is the estimate less its bias by the jackknife (Efron, The Jackknife, 1982), for statistics of moments.
+
+Rank coefficients are resampled in linear form, by the influence of each cluster. Above `MAX_BLOCKS` clusters these are gathered at random
+into as many blocks, independent as they are. tests/analysis/test_intervals.py has the coverage.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from xfunc_core.analysis.moments import N_SUMS, RowSums, moments, scaled, scaled_derivatives, unscaled
+
+N_RESAMPLES = 1000
+MAX_BLOCKS = 500
+LEVEL = 0.95
+_LEVERAGE = np.array([2, 2, 1, 2, 2, 2])
+"""k of the statistics of moments, in the order of `moments.scaled`; the shift is a mean."""
+_RANK_LEVERAGE = 2
+
+
+def effective_number(weight: np.ndarray) -> float:
+    """How many clusters of equal weight tell as much as clusters of these weights, shape (G,) (Kish, Survey Sampling, 1965)."""
+    return float(weight.sum() ** 2 / (weight**2).sum()) if weight.size else 0.0
+
+
+def moment_intervals(rows: RowSums, starts: np.ndarray, seed: int) -> np.ndarray:
+    """Low and high ends for the statistics of moments, shape (6, 2), in the order of `moments.scaled`; NaN where there is none.
+
+    Args:
+        rows: sums of each row, clusters one after the other in a random order.
+        starts: shape (G,), the first row of each cluster.
+        seed: of the resamples.
+    """
+    with np.errstate(all="ignore"):
+        sums = in_blocks(np.add.reduceat(rows.columns, starts, axis=1)).T
+        counts = resample_counts(len(sums), seed)
+        all_sums = sums.sum(axis=0)
+        m = moments(all_sums, rows.mean_d)
+        estimate = scaled(m)
+        influence = sums @ (scaled_derivatives(m) / all_sums[0]).T
+        bias = _bias(estimate, scaled(moments(all_sums - sums, rows.mean_d)))
+        t = _moment_pivots(sums, counts, estimate, rows.mean_d)
+        half = critical(t) * standard_error(influence, sums[:, 0], _LEVERAGE)
+        ends = unscaled(np.stack([estimate - bias - half, estimate - bias + half]))
+    return _both_or_none(ends.T)
+
+
+def rank_intervals(coefficients: np.ndarray, influence: np.ndarray, weight: np.ndarray, starts: np.ndarray, seed: int) -> np.ndarray:
+    """Low and high ends for coefficients between −1 and 1 given by the influence of each row, shape (S, 2); NaN where there is none.
+
+    Args:
+        coefficients: shape (S,).
+        influence: shape (S, n), of each row, clusters one after the other in a random order.
+        weight: shape (n,), of each row.
+        starts: shape (G,), the first row of each cluster.
+        seed: of the resamples.
+    """
+    with np.errstate(all="ignore"):
+        blocks = in_blocks(np.add.reduceat(np.vstack([influence, weight]), starts, axis=1)).T
+        influence, weight = blocks[:, :-1] / (1 - coefficients**2), blocks[:, -1]
+        counts = resample_counts(len(blocks), seed)
+        moved = counts @ influence
+        variance = counts @ influence**2 - moved**2 / len(blocks)
+        t = moved / _error(variance, len(blocks))
+        half = critical(t) * standard_error(influence, weight, _RANK_LEVERAGE)
+        ends = np.tanh(np.arctanh(coefficients) + np.stack([-half, half]))
+    return _both_or_none(ends.T)
+
+
+def in_blocks(sums: np.ndarray) -> np.ndarray:
+    """Sums of clusters in a random order, shape (S, G), gathered into at most `MAX_BLOCKS`: shape (S, B)."""
+    n = sums.shape[1]
+    if n <= MAX_BLOCKS:
+        return sums
+    padded = np.pad(sums, ((0, 0), (0, -n % MAX_BLOCKS)))
+    return padded.reshape(len(sums), -1, MAX_BLOCKS).sum(axis=1)
+
+
+@lru_cache(maxsize=4)
+def resample_counts(n: int, seed: int) -> np.ndarray:
+    """How often each of n clusters is drawn in each resample with replacement, shape (N_RESAMPLES, n); not to be written to."""
+    drawn = np.random.default_rng([seed, n]).integers(0, n, (N_RESAMPLES, n), dtype=np.int32)
+    drawn += n * np.arange(N_RESAMPLES, dtype=np.int32)[:, None]
+    return np.bincount(drawn.ravel(), minlength=n * N_RESAMPLES).reshape(N_RESAMPLES, n).astype(float)
+
+
+def standard_error(influence: np.ndarray, weight: np.ndarray, leverage: np.ndarray | int) -> np.ndarray:
+    """Standard errors from the influence of clusters, shape (G, S), of the given weights, shape (G,): shape (S,)."""
+    n, share = len(influence), (weight / weight.sum())[:, None]
+    return np.sqrt(((influence / (1 - share) ** leverage) ** 2).sum(axis=0) * (n - 1) / n)
+
+
+def critical(t: np.ndarray) -> np.ndarray:
+    """The quantile of |t| over resamples, shape (N_RESAMPLES, S), that 95 % stay below: shape (S,); infinite where too many fail."""
+    return np.quantile(np.where(np.isnan(t), np.inf, np.abs(t)), LEVEL, axis=0, method="higher")
+
+
+def _moment_pivots(sums: np.ndarray, counts: np.ndarray, estimate: np.ndarray, mean_d: float) -> np.ndarray:
+    """(θ* − θ)/s* of every resample, shape (N_RESAMPLES, 6)."""
+    products = (sums[:, :, None] * sums[:, None, :]).reshape(len(sums), -1)
+    resampled = counts @ np.hstack([sums, products])
+    m = moments(resampled[:, :N_SUMS], mean_d)
+    slopes = scaled_derivatives(m) / resampled[:, 0, None, None]
+    products = resampled[:, N_SUMS:].reshape(-1, N_SUMS, N_SUMS)
+    variance = ((slopes @ products) * slopes).sum(axis=-1)
+    return _turned(scaled(m) - estimate) / _error(variance, len(sums))
+
+
+def _error(variance: np.ndarray, n: int) -> np.ndarray:
+    """Standard error from the sum of squared influences of n clusters; NaN where nothing varies."""
+    return np.sqrt(np.where(variance > 0, variance, np.nan) * n / (n - 1))
+
+
+def _bias(estimate: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """Bias by the jackknife of estimates, shape (6,), from those without each cluster, shape (G, 6)."""
+    return (len(without) - 1) * _turned(without - estimate).mean(axis=0)
+
+
+def _turned(differences: np.ndarray) -> np.ndarray:
+    """Differences with those of the angle, the second, brought to −π/2 to π/2: an axis has no head."""
+    angle = differences[..., 1]
+    differences[..., 1] = (angle + np.pi / 2) % np.pi - np.pi / 2
+    return differences
+
+
+def _both_or_none(ends: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(ends).all(axis=1, keepdims=True), ends, np.nan)
