@@ -79,7 +79,9 @@ def test_robust_fit_is_that_of_scipy(wrong: float) -> None:
     gradient = x.T @ np.clip(y - x @ found, -0.15, 0.15)
     assert np.abs(gradient).max() < 1e-8  # the condition of the minimum
     _, chosen = huber_fit(x, y, reduced)
-    assert 1.345 * 0.1 * 0.9 < chosen < 1.345 * 0.1 * (1.2 if wrong < 0.1 else 2.0)  # the scatter without the wrong frames
+    assert (
+        1.345 * 0.1 * 0.9 < chosen < 1.345 * 0.1 * (1.2 if wrong < 0.1 else 2.5)
+    )  # near the scatter without the wrong frames, which are 7 eV off
 
 
 @settings(deadline=None)
