@@ -140,9 +140,9 @@ def _minus(
     words: str,
 ) -> ComparedRows:
     """Energies minus x·w of frames all of whose elements have a w; the others are counted by element."""
-    subtracted = source.composition @ np.stack([np.where(lacking, 0.0, w) for w in references], axis=1)
-    holds = source.composition[:, lacking] > 0 if lacking.any() else np.zeros((len(source), 0), dtype=bool)
-    bad = holds[keep][finite]
+    composition = source.composition if len(keep) == len(source) else source.composition[keep]
+    subtracted = composition @ np.stack([np.where(lacking, 0.0, w) for w in references], axis=1)
+    bad = composition[:, lacking][finite] > 0
     known = finite.copy()
     known[finite] = ~bad.any(axis=1)
     left_out = {NO_ENERGIES: int((~finite).sum())} if not finite.all() else {}
@@ -150,7 +150,7 @@ def _minus(
         counts = zip(np.flatnonzero(lacking), bad.sum(axis=0), strict=True)
         by_element = ", ".join(f"{SYMBOLS[z]} {n:,}" for z, n in sorted(counts, key=lambda c: -c[1]) if n)
         left_out[f"frames with {words} ({by_element})"] = int(bad.any(axis=1).sum())
-    x, y = (energy[known] - subtracted[keep[known], side] for side, energy in enumerate(energies))
+    x, y = (energy[known] - subtracted[known, side] for side, energy in enumerate(energies))
     return ComparedRows(key, x, y, keep[known], None, left_out)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.data.query import EVERYTHING, LABELS, NUMBERS, Filter, FrameQuery
-from xfunc_core.elements import Z_OF
+from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import ConfigError
 from xfunc_core.explore.compared import Source
 
@@ -42,8 +42,10 @@ def kept(source: Source, wanted: Filter, queries: Sequence[FrameQuery]) -> np.nd
         _check_table(wanted)
         return _passing(queries[0], wanted, len(source), np.arange(len(source)))
     sides = [(queries[0], len(source.pbe), source.rows_pbe), (queries[1], len(source.r2scan), source.rows_r2scan)]
-    without_text = replace(wanted, text="")
-    passing = np.logical_and(*(_passing(query, without_text, n, rows) for query, n, rows in sides))
+    of_each = replace(wanted, text="", any_of=(), all_of=(), only=(), without=())
+    passing = _elements_pass(source.composition, wanted)
+    if of_each != EVERYTHING:
+        passing &= np.logical_and(*(_passing(query, of_each, n, rows) for query, n, rows in sides))
     if wanted.text:
         passing &= np.logical_or(*(_passing(query, Filter(text=wanted.text), n, rows) for query, n, rows in sides))
     return passing
@@ -60,6 +62,26 @@ def pair_names(source: Source, pairs: np.ndarray) -> list[str]:
     """Formula and id of the given pairs, such as ``ClNa · mp-22862``."""
     frames = source.frames.iloc[pairs]
     return [f"{formula} · {frame_id}" for formula, frame_id in zip(frames["formula"], frames["frame_id"], strict=True)]
+
+
+def _elements_pass(composition: np.ndarray, wanted: Filter) -> np.ndarray:
+    """Which compositions, shape (P, 94), hold the elements that are wanted: the two frames of a pair have one, so it is asked once."""
+    passing = np.ones(len(composition), dtype=bool)
+    if wanted.any_of:
+        passing &= np.any(composition[:, _columns(wanted.any_of)] > 0, axis=1)
+    if wanted.all_of:
+        columns = _columns(wanted.all_of)
+        passing &= np.all(composition[:, columns] > 0, axis=1) & (len(columns) == len(wanted.all_of))
+    if wanted.only:
+        passing &= composition[:, _columns(wanted.only)].sum(axis=1) > 1 - 1e-9
+    if wanted.without:
+        passing &= ~np.any(composition[:, _columns(wanted.without)] > 0, axis=1)
+    return passing
+
+
+def _columns(symbols: Sequence[str]) -> list[int]:
+    """Columns of a composition; none for what is heavier than plutonium, which CHGNet does not know."""
+    return [Z_OF[symbol] - 1 for symbol in symbols if Z_OF[symbol] <= N_REFERENCED]
 
 
 def _passing(query: FrameQuery, wanted: Filter, n_frames: int, rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,57 @@
+"""What a page shows of an exploration element by element, at once: colours of a periodic table, chosen rows, rows as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from xfunc_core.explore.exploration import Exploration
+from xfunc_core.explore.selection import pair_names
+from xfunc_core.explore.statistics import Statistic
+from xfunc_core.quantities import Functional
+
+RANKS = ("spearman", "kendall")
+"""Statistics that need a sort of every group, and so the whole table of elements."""
+
+
+def element_values(found: Exploration, shown: Statistic) -> dict[str, float]:
+    """A statistic by symbol in order of Z; elements of which too little is known are left out."""
+    agreements = found.by_element if shown.key in RANKS else found.quick_by_element
+    estimates = {symbol: shown.of(one) for symbol, one in agreements.items()}
+    return {symbol: estimate.value for symbol, estimate in estimates.items() if estimate.known}
+
+
+def element_counts(found: Exploration) -> dict[str, int]:
+    """Rows that count for each element, by symbol."""
+    return {symbol: one.n for symbol, one in found.quick_by_element.items()}
+
+
+def rows_of(found: Exploration, symbols: Sequence[str]) -> np.ndarray | None:
+    """Which rows count for any of the elements, shape (R,), bool; None where no element is given."""
+    if not symbols:
+        return None
+    chosen = np.zeros(len(found.rows), dtype=bool)
+    for symbol in symbols:
+        chosen[found.element_groups.rows_of(symbol)] = True
+    return chosen
+
+
+def row_table(found: Exploration) -> pd.DataFrame:
+    """Every row for a file: the pair it belongs to, both values and their difference, with the unit in the names of columns."""
+    rows, unit = found.rows, found.rows.compared.quantity.unit
+    pairs, place = np.unique(rows.pair, return_inverse=True)
+    table = {"pair": np.array(pair_names(found.source, pairs), dtype=object)[place]}
+    if rows.element is not None:
+        table["Z"] = rows.element
+    if rows.one_sided:
+        return pd.DataFrame(table | {f"{rows.compared.label} ({unit})": rows.y})
+    return pd.DataFrame(
+        table
+        | {
+            f"{Functional.PBE.label} ({unit})": rows.x,
+            f"{Functional.R2SCAN.label} ({unit})": rows.y,
+            f"difference ({unit})": rows.difference,
+        }
+    )
