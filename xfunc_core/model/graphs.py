@@ -4,10 +4,12 @@ The same bonds and angles as upstream's converter (chgnet 0.4.2; Deng et al. 202
 its rules show only at the edges, and are kept:
 
 - a bond is one if d² < 36 + 1e-8 Å², pymatgen's tolerance;
-- an angle's first bond may be exactly 3 Å long, its second may not. Such angles weigh nothing, for the
-  envelope is 0 at 3 Å; so it is no matter that pymatgen's distances differ from ours in the last bit;
+- an angle's first bond may be exactly 3 Å long, its second may not. Such angles weigh nothing, for the envelope
+  is 0 at 3 Å; so it is no matter that pymatgen's distances differ from ours in the last bit;
 - a bond to an atom's own image starts at that atom in both directions, and both are its neighbours: the angle of 180°
   between them counts.
+
+One is not: in a left-handed lattice upstream's volume is negative and its stress has the wrong sign; a volume here is not.
 """
 
 from __future__ import annotations
@@ -181,10 +183,8 @@ def _check_positions(positions: np.ndarray) -> None:
     within = np.abs(positions) <= MAX_POSITION
     if not within.all():
         atom = int(np.flatnonzero(~within.all(axis=1))[0])
-        far = np.isfinite(positions[atom]).all()
-        raise GraphError(
-            f"the position of atom {atom + 1} is " + (f"more than {MAX_POSITION:,.0f} Å from the origin" if far else "not finite")
-        )
+        wrong = f"more than {MAX_POSITION:,.0f} Å from the origin" if np.isfinite(positions[atom]).all() else "not finite"
+        raise GraphError(f"the position of atom {atom + 1} is {wrong}")
 
 
 def _volume(lattice: np.ndarray, n_atoms: int) -> float:
@@ -192,7 +192,8 @@ def _volume(lattice: np.ndarray, n_atoms: int) -> float:
     longest = float(np.abs(lattice).max())
     if longest > MAX_LENGTH:
         raise GraphError(f"its cell is {longest:.3g} Å long, and xfunc takes up to {MAX_LENGTH:,.0f} Å")
-    volume = abs(float(np.linalg.det(lattice)))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a flat cell
+        volume = abs(float(np.linalg.det(lattice)))
     if not volume > MIN_VOLUME_PER_ATOM * n_atoms:
         raise GraphError(f"its cell has a volume of {volume:.3g} Å³ for {n_atoms} atoms")
     height = float((np.linalg.inv(lattice) ** 2).sum(axis=0).max()) ** -0.5
@@ -212,16 +213,13 @@ def _check_neighbours(pairs: np.ndarray, distances: np.ndarray, n_atoms: int, cu
     """Refuse overlapping and isolated atoms."""
     alone = np.flatnonzero(np.bincount(pairs.ravel().astype(np.int64), minlength=n_atoms) == 0)
     if len(alone):
-        raise GraphError(f"atom {alone[0] + 1} has no neighbour within {cutoff:g} Å" + _and_others(len(alone) - 1))
+        others = f", as have {len(alone) - 1} more" if len(alone) > 1 else ""
+        raise GraphError(f"atom {alone[0] + 1} has no neighbour within {cutoff:g} Å{others}")
     closest = int(distances.argmin())
     if distances[closest] < MIN_DISTANCE:
         i, j = sorted(int(atom) + 1 for atom in pairs[closest])
         which = f"atoms {i} and {j} are" if i != j else f"atom {i} and its image are"
         raise GraphError(f"{which} {distances[closest]:.2g} Å apart")
-
-
-def _and_others(n: int) -> str:
-    return "" if n == 0 else f", nor have {n} others"
 
 
 def _angles(start: np.ndarray, at_cutoff: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
