@@ -99,6 +99,39 @@ def test_only_the_references_of_m2_move(trained) -> None:
     assert np.abs(trained["M2"].final_references().energies - trained["M2"].references.energies).max() <= 2.01 * TINY.learning_rate
 
 
+def test_trainable_references_move_at_their_own_rate_from_their_own_start(few: Dataset) -> None:
+    for method in ("M1", "M4"):
+        job = finetune.prepare(
+            replace(TINY, method=method, references="trainable", reference_start="lstsq", reference_learning_rate=0.2), few
+        )
+        assert job.references.scheme is Scheme.TRAINABLE
+        [lstsq] = finetune.fit_on_training_part(replace(TINY, method=method), few, Scheme.LSTSQ)
+        seen = lstsq.n_frames > 0
+        np.testing.assert_array_equal(job.references.energies[seen], lstsq.energies[seen])
+        list(job.trainer.epochs())
+        moved = np.abs(job.final_references().energies - job.references.energies)
+        # Two Adam steps, at the first and the last rate of the cosine: 0.2 and 0.002 eV/atom.
+        assert 0.1 < moved[seen].max() < 0.21
+        assert moved[~seen].max() == 0.0  # no frame pulls at them
+    before, now = job.pretrained.network.state_dict(), job.trainer.model.network.state_dict()
+    assert float((before["mlp.layers.0.weight"] - now["mlp.layers.0.weight"]).abs().max()) < 2.01 * TINY.learning_rate
+
+
+def test_unseen_elements_get_the_prior_unless_the_settings_say_otherwise(few: Dataset) -> None:
+    settings = replace(TINY, references="lstsq", train_size=4)
+    job = finetune.prepare(settings, few)
+    unseen = job.references.n_frames == 0
+    assert any(np.isin(np.flatnonzero(unseen), np.flatnonzero((few.composition[job.plan.split.test] > 0).any(axis=0))))
+    [smooth] = finetune.fit_on_training_part(settings, few, Scheme.SMOOTH)
+    np.testing.assert_array_equal(job.references.energies[unseen], smooth.energies[unseen])
+    dropping = finetune.prepare(replace(settings, missing_references="drop"), few)
+    assert dropping.left_out == list(dropping.plan.dropped) != []
+    assert len(dropping.samples["test"]) == len(job.samples["test"]) - sum(
+        f["frame_id"] in job.plan.to_json(few)["test"] for f in dropping.left_out
+    )
+    assert not dropping.references.energies[unseen].any()
+
+
 def test_m2_and_m3_start_from_the_gga_references(trained) -> None:
     for method in ("M2", "M3"):
         np.testing.assert_array_equal(trained[method].references.energies, trained[method].pretrained.references.numpy())

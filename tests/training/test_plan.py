@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import ConfigError
+from xfunc_core.quantities import Functional
+from xfunc_core.references.missing import without_reference
+from xfunc_core.references.scheme import Scheme
 from xfunc_core.training.plan import make_plan
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -74,3 +80,69 @@ def test_warnings_say_what_a_colleague_would(xfunc_dft: Dataset) -> None:
 def test_subset_larger_than_training_is_refused(few: Dataset) -> None:
     with pytest.raises(ConfigError, match="A subset of 19 frames is not possible: training has"):
         make_plan(FinetuneSettings("few", train_size=19), few)
+
+
+# --- elements without a reference -------------------------------------------------------------
+
+
+def lacking(dataset: Dataset, settings: FinetuneSettings) -> tuple[set[str], dict[str, list[str]]]:
+    """Elements that no training frame has, and the validation and test frames that hold them, from the structures."""
+    split = make_plan(settings, dataset).split
+    ids = dataset.table["frame_id"].tolist()
+    symbols = {row: set(dataset.structure(row).symbol_set) for row in range(len(dataset))}
+    seen = set().union(*(symbols[row] for row in split.train))
+    frames = {part: [ids[row] for row in getattr(split, part) if symbols[row] - seen] for part in ("validation", "test")}
+    return set().union(*(symbols[row] - seen for part in ("validation", "test") for row in getattr(split, part))), frames
+
+
+SMALL = FinetuneSettings("xfunc-dft-r2scan", train_size=9)
+
+
+def test_by_default_every_frame_stays_and_the_elements_are_named(xfunc_dft: Dataset) -> None:
+    missing, frames = lacking(xfunc_dft, SMALL)
+    plan = make_plan(SMALL, xfunc_dft)
+    assert missing and set(plan.missing) == missing
+    assert plan.dropped == ()
+    assert set(frames["test"]) <= set(plan.to_json(xfunc_dft)["test"])
+
+
+def test_run_is_refused_where_every_element_must_have_a_reference(xfunc_dft: Dataset) -> None:
+    missing, frames = lacking(xfunc_dft, SMALL)
+    with pytest.raises(
+        ConfigError, match=f"no reference energy, and {len(frames['validation'] + frames['test'])} frames hold them"
+    ) as refused:
+        make_plan(replace(SMALL, missing_references="fail"), xfunc_dft)
+    assert all(symbol in str(refused.value) for symbol in missing)
+
+
+def test_dropped_frames_are_those_with_such_elements_each_with_its_reason(xfunc_dft: Dataset) -> None:
+    _, frames = lacking(xfunc_dft, SMALL)
+    plan, before = make_plan(replace(SMALL, missing_references="drop"), xfunc_dft), make_plan(SMALL, xfunc_dft)
+    assert [frame["frame_id"] for frame in plan.dropped] == frames["validation"] + frames["test"]
+    assert all(re.fullmatch(r"residual-smooth gives [A-Z].* no reference energy", frame["reason"]) for frame in plan.dropped)
+    for part in PARTS:
+        kept = [i for i in before.to_json(xfunc_dft)[part] if i not in {frame["frame_id"] for frame in plan.dropped}]
+        assert plan.to_json(xfunc_dft)[part] == kept
+    assert (plan.uncovered, plan.n_test_uncovered, plan.n_pool) == ((), 0, before.n_pool)
+    assert any(f"{len(plan.dropped)} frames are left out" in s for s in plan.warnings(SMALL))
+
+
+def test_elements_a_table_lacks_are_missing_though_training_has_them(xfunc_dft: Dataset, elements: Dataset) -> None:
+    for references in ("isolated-atoms", "elemental-solids", "delta-gauge"):
+        assert make_plan(replace(SMALL, references=references), xfunc_dft).missing == ()  # MatPES has 89 elements
+    assert make_plan(replace(SMALL, references="none"), xfunc_dft).missing == ()
+    own = without_reference(Scheme.ISOLATED_ATOMS, xfunc_dft.composition, Functional.R2SCAN, np.where(np.arange(94) == 7, -1.9, np.nan))
+    assert own.sum() == 93 and not own[7]
+    assert [SYMBOLS[i] for i in np.flatnonzero(without_reference(Scheme.KEEP, elements.composition, Functional.PBE))] == [
+        "Po",
+        "At",
+        "Rn",
+        "Fr",
+        "Ra",
+    ]
+
+
+def test_part_that_would_be_empty_is_refused(few: Dataset) -> None:
+    settings = FinetuneSettings("few", train_size=1, missing_references="drop")
+    with pytest.raises(ConfigError, match="Every frame of the (validation|test) part holds an element without a reference energy"):
+        make_plan(settings, few)

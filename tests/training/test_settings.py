@@ -91,6 +91,25 @@ def test_scheme_follows_from_the_method(method: str, references: str, scheme: Sc
     assert FinetuneSettings("few", method=method, references=references).scheme is scheme
 
 
+@pytest.mark.parametrize(
+    ("given_settings", "trained", "start", "rate"),
+    [
+        ({}, False, Scheme.SMOOTH, None),
+        ({"method": "M2"}, True, Scheme.KEEP, 1e-3),  # the paper's M2
+        ({"method": "M2", "reference_learning_rate": 0.05}, True, Scheme.KEEP, 0.05),
+        ({"method": "M2", "reference_start": "lstsq"}, True, Scheme.LSTSQ, 1e-3),
+        ({"references": "trainable"}, True, Scheme.SMOOTH, 1e-2),
+        ({"references": "trainable", "method": "M1", "reference_start": "residual"}, True, Scheme.RESIDUAL, 1e-2),
+        ({"references": "trainable", "method": "M3"}, False, Scheme.KEEP, None),
+    ],
+)
+def test_training_of_references_follows_from_the_settings(given_settings: dict, trained: bool, start: Scheme, rate: float | None) -> None:
+    settings = FinetuneSettings("few", **given_settings)
+    assert (settings.trains_references, settings.start_scheme) == (trained, start)
+    if trained:
+        assert settings.rate_of_references == pytest.approx(rate)
+
+
 def numbers(low: float, high: float, **kwargs: bool) -> st.SearchStrategy[float]:
     return st.floats(low, high, allow_nan=False, **kwargs)
 
@@ -113,6 +132,7 @@ def numbers(low: float, high: float, **kwargs: bool) -> st.SearchStrategy[float]
             "force_weight": numbers(0, 1e8) | st.integers(0, 10),
             "seed": st.integers(0, LARGEST_SEED),
             "sweep": st.text(max_size=20),
+            "missing_references": st.sampled_from(["fail", "prior", "drop"]),
         },
     )
 )
