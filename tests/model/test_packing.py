@@ -91,6 +91,6 @@ def test_any_two_structures_meet_by_chance() -> None:
 def test_the_cost_counts_atoms_edges_and_angles() -> None:
     """A chain of atoms 2.2 Å apart: bonds at 2.2 and 4.4 Å in both directions, two angles."""
     chain = build_graph(np.array([6]), np.diag([2.2, 15, 15]), np.zeros((1, 3)))
-    assert structure_costs([chain]).tolist() == [1 + 4 + 2]
+    assert structure_costs([chain]) == pytest.approx([3.2 + 4 + 2 * 1.2])
     assert structure_costs([chain, chain], CostWeights(100, 10, 1)).tolist() == [142, 142]
     assert structure_costs([]).shape == (0,)
