@@ -182,24 +182,32 @@ def test_correlation_equals_numpy_on_the_raw_files(call: Call, pairs: list[Any])
     found = parsed(call("correlate", "--json")[1])
     energy = np.array([[a["energy"] / len(a["structure"]["sites"]), b["energy"] / len(b["structure"]["sites"])] for a, b in pairs])
     forces = np.concatenate([np.stack([np.ravel(a["forces"]), np.ravel(b["forces"])], axis=1) for a, b in pairs])
-    assert found["n_pairs"] == len(pairs)
-    assert found["energy"]["raw"]["pearson"] == pytest.approx(np.corrcoef(energy.T)[0, 1], abs=1e-9)
-    assert found["energy"]["raw"]["mean_shift"] == pytest.approx((energy[:, 1] - energy[:, 0]).mean(), abs=1e-9)
-    assert found["components"]["force"]["n"] == len(forces)
-    assert found["components"]["force"]["mae"] == pytest.approx(np.abs(forces[:, 1] - forces[:, 0]).mean(), abs=1e-9)
+    assert found["n_pairs"] == found["n_kept"] == len(pairs)
+    overall = {key: quantity["overall"] for key, quantity in found["quantities"].items()}
+    assert overall["total"]["pearson"]["value"] == pytest.approx(np.corrcoef(energy.T)[0, 1], abs=1e-9)
+    assert overall["total"]["shift"]["value"] == pytest.approx((energy[:, 1] - energy[:, 0]).mean(), abs=1e-9)
+    assert overall["total"]["pearson"]["low"] < overall["total"]["pearson"]["value"] < overall["total"]["pearson"]["high"]
+    assert overall["force"]["n"] == len(forces)
+    assert overall["force"]["mae"]["value"] == pytest.approx(np.abs(forces[:, 1] - forces[:, 0]).mean(), abs=1e-9)
     stress = -0.1 * np.array([np.ravel([a["stress"], b["stress"]]).reshape(2, -1) for a, b in pairs])
-    assert found["components"]["stress"]["rmse"] == pytest.approx(np.sqrt(((stress[:, 1] - stress[:, 0]) ** 2).mean()), rel=1e-9)
+    assert overall["stress"]["rmse"]["value"] == pytest.approx(np.sqrt(((stress[:, 1] - stress[:, 0]) ** 2).mean()), rel=1e-9)
+    assert "magmom" not in found["quantities"] and "volume" not in found["quantities"]  # not labelled; one geometry
 
 
 def test_referenced_correlation_equals_a_least_squares_fit_by_numpy(call: Call, pairs: list[Any]) -> None:
     found = parsed(call("correlate", "--json")[1])
     symbols = sorted({site["species"][0]["element"] for a, _ in pairs for site in a["structure"]["sites"]})
     x = np.array([[np.mean([site["species"][0]["element"] == s for site in a["structure"]["sites"]]) for s in symbols] for a, _ in pairs])
-    rest = []
+    w, rest = [], []
     for which in (0, 1):
         energy = np.array([pair[which]["energy"] / len(pair[which]["structure"]["sites"]) for pair in pairs])
-        rest.append(energy - x @ np.linalg.lstsq(x, energy, rcond=None)[0])
-    assert found["energy"]["referenced"]["pearson"] == pytest.approx(np.corrcoef(rest)[0, 1], abs=1e-6)
+        w.append(np.linalg.lstsq(x, energy, rcond=None)[0])
+        rest.append(energy - x @ w[-1])
+    assert found["quantities"]["referenced"]["overall"]["pearson"]["value"] == pytest.approx(np.corrcoef(rest)[0, 1], abs=1e-6)
+    shifts = {row["element"]: row for row in found["shifts"]["by_element"]}
+    assert shifts["O"]["shift"] == pytest.approx((w[1] - w[0])[symbols.index("O")], abs=1e-6)
+    assert shifts["O"]["low"] < shifts["O"]["shift"] < shifts["O"]["high"]
+    assert shifts["Hf"]["shift"] is None  # in one material with another element that is nowhere else
 
 
 def test_correlate_shows_n_mae_and_rmse_with_units(call: Call, pairs: list[Any]) -> None:
@@ -210,6 +218,30 @@ def test_correlate_shows_n_mae_and_rmse_with_units(call: Call, pairs: list[Any])
     n = sum(any(site["species"][0]["element"] == "O" for site in a["structure"]["sites"]) for a, _ in pairs)
     rows = [line.split() for line in out.splitlines() if line.startswith("O ")]
     assert [row[1] for row in rows] == [str(n)]
+
+
+def test_one_quantity_is_filtered_attributed_and_split_by_chemistry(call: Call, pairs: list[Any]) -> None:
+    words = ("correlate", "--quantity", "force", "--any-of", "O,F", "--range", "largest_force", "any", "0.6", "--chemistry")
+    found = parsed(call(*words, "--json")[1])
+
+    def largest(document: dict[str, Any]) -> float:
+        return float(np.linalg.norm(document["forces"], axis=1).max())
+
+    kept = [p for p in pairs if {"O", "F"} & set(elements(p[0])) and max(map(largest, p)) <= 0.6]
+    of_oxygen = [np.stack([a["forces"], b["forces"]])[:, [s == "O" for s in elements(a)]] for a, b in kept]
+    x, y = np.concatenate([part.reshape(2, -1) for part in of_oxygen], axis=1)
+    force = found["quantities"]["force"]
+    assert (found["n_kept"], found["attribution"]) == (len(kept), "own")
+    assert force["by_element"]["O"]["n"] == len(x)
+    assert force["by_element"]["O"]["rmse"]["value"] == pytest.approx(np.sqrt(np.square(y - x).mean()))
+    assert force["by_chemistry"]["oxides"]["n"] == sum(3 * len(elements(a)) for a, _ in kept if "O" in elements(a) and "F" not in elements(a))
+    out = call(*words)[1]
+    assert "the element of the atom that it belongs to" in out and "oxides: contain O" in out
+    assert f"{len(kept)} of them pass the filter (any of O, F; largest force at most 0.6)" in out
+
+
+def elements(document: dict[str, Any]) -> list[str]:
+    return [site["species"][0]["element"] for site in document["structure"]["sites"]]
 
 
 # --- references -------------------------------------------------------------------------------
@@ -468,6 +500,10 @@ MISTAKES = [
     (("correlate", PBE, "matpes-elements-r2scan"), "share no frame"),
     (("correlate", "--references", "isolated-atoms"), "isolated atoms"),
     (("correlate", "--elements", "Xx"), "'Xx'"),
+    (("correlate", "--quantity", "volume"), "pair by material or by structure"),
+    (("correlate", "--quantity", "total", "--attribution", "own"), "use contains or weighted"),
+    (("correlate", "--attribution", "own"), "give --quantity"),
+    (("correlate", "--has", "magmoms"), "widen it"),
     (("finetune",), "dataset"),
     (("finetune", R2SCAN, "--epochs", "0"), "epochs"),
     (("finetune", R2SCAN, "--train-size", "100000000"), "100000000"),
@@ -554,7 +590,7 @@ def test_a_terminal_without_unicode_gets_substitutes(home: Path) -> None:
 
 def test_numbers_without_value_become_null(call: Call) -> None:
     found = parsed(call("correlate", "matpes-elements-pbe", "matpes-elements-r2scan", "--json")[1])
-    assert any(row["pearson_raw"] is None for row in found["by_element"])
+    assert any(row["pearson"]["value"] is None for row in found["quantities"]["total"]["by_element"].values())
 
 
 def test_progress_in_a_terminal_changes_one_line_and_leaves_it_empty(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def test_import_reads_shared_matpes_samples_and_pairs_them(call: Call) -> None:
     assert call("import", r2scan, "--name", "elements")[0] == 1
     assert call("import", r2scan, "--name", "elements", "--replace")[0] == 0
     found = parsed(call("correlate", "matpes-pbe-elements-sample", "elements", "--json")[1])
-    assert 0 < found["n_pairs"] < 89 and found["components"]["magmom"]["n"] > 0
+    assert 0 < found["n_pairs"] < 89 and found["quantities"]["magmom"]["overall"]["n"] > 0
     assert call("datasets", "elements", "--delete")[1].strip() == "Deleted dataset elements."
     assert call("datasets", "elements")[0] == 1
 
@@ -454,11 +454,71 @@ def test_every_frame_is_in_a_pair_or_has_a_reason(how: str, answer: Callable[...
 def test_correlate_over_materials_compares_energies_alone(answer: Callable[..., Any], call: Call) -> None:
     found = answer("correlate", *ELEMENTS, "--pair", "structure")
     assert found["n_pairs"] == answer("pairs", *ELEMENTS, "--how", "structure")["n_pairs"]
-    assert {row["n"] for row in found["components"].values()} == {0}
+    assert set(found["quantities"]) <= {"total", "referenced", "formation", "within_material", "volume"}
     page = [{row["frame_id"]: row["energy_per_atom"] for row in answer("frames", name, "--limit", "1000")["frames"]} for name in ELEMENTS]
     energy = np.array([(page[0][pair["pbe"]], page[1][pair["r2scan"]]) for pair in answer("pairs", *ELEMENTS, "--how", "structure")["pairs"]])
-    assert found["energy"]["raw"]["pearson"] == pytest.approx(np.corrcoef(energy.T)[0, 1], abs=1e-9)
+    assert found["quantities"]["total"]["overall"]["pearson"]["value"] == pytest.approx(np.corrcoef(energy.T)[0, 1], abs=1e-9)
     assert "\n\n\n" not in call("correlate", *ELEMENTS, "--pair", "structure")[1]
+
+
+# --- tables of relaxed pairs ------------------------------------------------------------------
+
+TABLE = "id,formula,energy_pbe_per_atom,energy_r2scan_per_atom,volume_pbe_per_atom,volume_r2scan_per_atom\n"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Forty pairs of NaCl and KCl, and two rows that cannot be used."""
+    chance = np.random.default_rng(0)
+    rows = [f"m{i},{'NaCl' if i % 2 else 'KCl'},{-3 + a},{-7 + i % 2 + a + 0.1 * b},{20 + a},{19 + a + 0.1 * b}\n" for i, (a, b) in enumerate(chance.normal(size=(40, 2)))]
+    path = tmp_path / "pairs.csv"
+    path.write_text(TABLE + "".join(rows) + "x1,AmO2,1,2,3,4\nx2,NaCl,low,2,3,4\n")
+    return path
+
+
+def test_a_table_of_relaxed_pairs_is_imported_listed_correlated_and_deleted(table: Path, answer: Callable[..., Any], call: Call) -> None:
+    rows = [line.split(",") for line in table.read_text().splitlines()[1:41]]
+    x, y = np.array([[float(row[2]), float(row[3])] for row in rows]).T
+    made = answer("import", table, "--name", "relaxed")
+    assert (made["kept"], made["documents"]) == (40, 42) and made["pair_table"]["n_dropped"] == 2
+    assert {entry["reason"] for entry in made["dropped"]} == {"Am lies beyond Pu, the last element that CHGNet knows", "energy_pbe_per_atom is 'low', no number"}
+    listed = answer("datasets")
+    assert [t["name"] for t in listed["pair_tables"]] == ["relaxed"] and "relaxed" not in [d["name"] for d in listed["datasets"]]
+    assert answer("datasets", "relaxed")["elements"] == {"Na": 20, "Cl": 40, "K": 20}
+    assert [row["document"] for row in answer("pairs", "relaxed")["dropped"]] == [42, 43]
+    found = answer("correlate", "relaxed")
+    assert set(found["quantities"]) == {"total", "referenced", "volume"}
+    assert found["quantities"]["total"]["overall"]["pearson"]["value"] == pytest.approx(np.corrcoef(x, y)[0, 1])
+    of_na = answer("correlate", "relaxed", "--quantity", "total", "--all-of", "Na")
+    assert of_na["quantities"]["total"]["overall"]["shift"]["value"] == pytest.approx((y - x)[1::2].mean())
+    assert answer("correlate", "relaxed", "--quantity", "total", "--contains", "m3")["n_kept"] == 11
+    out = call("correlate", "relaxed")[1]
+    assert "40 relaxed pairs of 40 materials in relaxed; 2 rows were left out at import." in out and "nan" not in out.lower().replace("nacl", "")
+    for words, phrase in (
+        (("import", table, "--name", "relaxed"), "already a pair table named 'relaxed'"),
+        (("correlate", "relaxed", R2SCAN), "name it alone"),
+        (("correlate", "relaxed", "--quantity", "force"), "has no forces"),
+        (("correlate", "relaxed", "--has", "forces"), "knows nothing of forces"),
+        (("correlate", "relaxed", "--references", "isolated-atoms"), "use --references lstsq"),
+        (("import", table, "--name", "other", "--column", "formula"), "write ROLE=NAME"),
+    ):
+        code, out, err = call(*words)
+        assert code == 1 and phrase in err
+    assert answer("datasets", "relaxed", "--delete") == {"deleted": "relaxed"}
+    assert answer("datasets")["pair_tables"] == []
+
+
+def test_columns_are_named_and_the_background_imports_tables_too(table: Path, answer: Callable[..., Any], tmp_path: Path) -> None:
+    renamed = tmp_path / "renamed.csv"
+    renamed.write_text(table.read_text().replace("energy_pbe_per_atom,energy_r2scan_per_atom", "A,B"))
+    job = answer("import", renamed, "--name", "columns", "--column", "energy_per_atom_pbe=A", "--column", "energy_per_atom_r2scan=B", "--background")["import"]
+    deadline = time.monotonic() + PATIENCE
+    while answer("imports", job)["state"] in ("queued", "running") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    done = answer("imports", job)
+    assert done["state"] == "finished" and done["report"][0] == "40 of 42 documents were kept."
+    assert answer("correlate", "columns")["n_pairs"] == 40
+    answer("datasets", "columns", "--delete")
 
 
 # --- what goes wrong --------------------------------------------------------------------------

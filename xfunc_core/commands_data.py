@@ -10,6 +10,8 @@ from xfunc_core.answers.answer import Answer, Say
 from xfunc_core.command_parser import PROGRAM, add_command
 from xfunc_core.data.importing import READERS
 from xfunc_core.data.materials_project import KEY
+from xfunc_core.data.pair_table_columns import PATTERNS
+from xfunc_core.data.pair_table_import import FORMAT as PAIR_TABLE
 from xfunc_core.data.per_atom import Verdict
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import Functional
@@ -17,7 +19,7 @@ from xfunc_core.quantities import Functional
 
 def _import(added: Any) -> None:
     def run(o: argparse.Namespace, say: Say) -> Answer:
-        options = {"title": o.title, "format": o.format, "functional": o.functional, "energies": o.energies, "replace": o.replace}
+        options = {"title": o.title, "format": o.format, "functional": o.functional, "energies": o.energies, "replace": o.replace, "columns": "\n".join(o.column or ())}
         return imports.import_dataset(o.file, o.name, options, o.background, say)
 
     examples = [
@@ -25,17 +27,25 @@ def _import(added: Any) -> None:
         "calculations/ --name my-vasp                        (a folder with vasprun.xml and OUTCAR)",
         "frames.extxyz --functional r2scan --energies per-atom",
         "MPtrj_2022.9_full.json --background                 (then: imports)",
+        "pairs.csv --name my-table                            (relaxed pairs: an energy per functional in each row)",
+        "pairs.csv --column energy_per_atom_pbe=E1 --column energy_per_atom_r2scan=E2",
     ]
     note = "The format is told by the content. Each has its own units; xfunc keeps total eV, eV/Å, GPa (tension positive,\nxx yy zz yz xz xy) and μB, and says what it left out, masked and assumed. See docs/data.md."
     command = add_command(added, "import", run, "Import a file or a folder as a dataset.", examples, note)
     command.add_argument("file", help="path of the file or folder; nothing in it is changed")
-    command.add_argument("--format", choices=list(READERS), default="", help="if the content does not tell it")
+    command.add_argument("--format", choices=[*READERS, PAIR_TABLE], default="", help="if the content does not tell it")
     command.add_argument("--functional", choices=[f.value for f in Functional], default="", help="for files that do not say")
     command.add_argument(
         "--energies",
         choices=[v.value for v in Verdict if v.value],
         default="",
         help="what the energies of the file are; else taken for totals, and refused where they look like energies per atom",
+    )
+    command.add_argument(
+        "--column",
+        action="append",
+        metavar="ROLE=NAME",
+        help=f"of a table of relaxed pairs what a column is, where its name does not tell; may be given again; roles: {', '.join(PATTERNS)}",
     )
     _target_options(command, "made from the file's name if not given")
 
@@ -120,7 +130,7 @@ def _datasets(added: Any) -> None:
 
     note = "Shown of one: labels, elements, chemical systems, ranges, licence, source and hashes, and what its import left out, masked and assumed."
     command = add_command(
-        added, "datasets", run, "List the datasets, or describe or delete one.", ["", "xfunc-dft-r2scan", "my-pbe --delete"], note
+        added, "datasets", run, "List the datasets and tables of relaxed pairs, or describe or delete one.", ["", "xfunc-dft-r2scan", "my-pbe --delete"], note
     )
     command.add_argument("name", nargs="?", help="describe this one")
     command.add_argument("--delete", action="store_true", help="delete it")

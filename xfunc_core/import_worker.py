@@ -21,9 +21,20 @@ from typing import Any
 
 from xfunc_core.data import download, materials_project
 from xfunc_core.data.importing import import_file
+from xfunc_core.data.pair_table_import import FORMAT as PAIR_TABLE
+from xfunc_core.data.pair_table_import import import_pair_table, is_pair_table, parse_columns
 from xfunc_core.data.watching import Reading, Stage
 from xfunc_core.errors import XfuncError
-from xfunc_core.imports import WRITING, ImportRequest, datasets_of, hidden_folder, hidden_folders, remove_fetched, uploads_of
+from xfunc_core.imports import (
+    WRITING,
+    ImportRequest,
+    datasets_of,
+    hidden_folder,
+    hidden_folders,
+    pair_tables_of,
+    remove_fetched,
+    uploads_of,
+)
 from xfunc_core.quantities import Functional
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.state import RunState
@@ -91,6 +102,8 @@ def run(job: RunFolder) -> dict[str, Any]:
     functional = Functional(request.functional) if request.functional else None
     path, described = _fetch(job, request, functional, recorder)
     log.info("Importing %s as %s.", path, request.name)
+    if is_pair_table(path, PAIR_TABLE if request.columns else described.get("format", request.format)):
+        return _import_table(job, request, path, recorder)
     optional = {"energies": request.energies, "format": request.format, "energy_scale": request.energy_scale, "licence": request.licence, "citation": request.citation}
     _, report = import_file(
         path,
@@ -104,6 +117,23 @@ def run(job: RunFolder) -> dict[str, Any]:
     )
     for sentence in report.sentences():
         log.info("%s", sentence)
+    return {"dataset": request.name, "report": report.sentences()}
+
+
+def _import_table(job: RunFolder, request: ImportRequest, path: Path, recorder: _Recorder) -> dict[str, Any]:
+    _, report = import_pair_table(
+        path,
+        pair_tables_of(job.path.parent),
+        name=request.name,
+        title=request.title,
+        columns=parse_columns(request.columns.splitlines()),
+        energies=request.energies,
+        replace=request.replace,
+        tell=recorder,
+        energy_scale=request.energy_scale,
+        licence=request.licence,
+        citation=request.citation,
+    )
     return {"dataset": request.name, "report": report.sentences()}
 
 

@@ -46,6 +46,7 @@ class ImportRequest:
         format: a key of `READERS`; told by the content if empty.
         functional: value of a `Functional`, for files that do not say; needed for ``systems``.
         energies: whether they are totals or per atom, as for `import_file`.
+        columns: of a table of relaxed pairs what some columns are, ``ROLE=NAME``, one a line.
         replace: whether a dataset of that name may be replaced.
         energy_scale: for the dataset's description.
         licence: for the dataset's description.
@@ -60,6 +61,7 @@ class ImportRequest:
     format: str = ""
     functional: str = ""
     energies: str = ""
+    columns: str = ""
     replace: bool = False
     energy_scale: str = ""
     licence: str = ""
@@ -176,6 +178,11 @@ def datasets_of(imports_root: Path) -> Path:
     return imports_root.parent / "datasets"
 
 
+def pair_tables_of(imports_root: Path) -> Path:
+    """Where the tables of relaxed pairs of an imports folder lie."""
+    return imports_root.parent / "pair-tables"
+
+
 def uploads_of(imports_root: Path, import_id: str) -> Path:
     """Where what was uploaded or downloaded for an import lies."""
     return imports_root.parent / "uploads" / import_id
@@ -208,8 +215,9 @@ def _check(imports_root: Path, request: ImportRequest) -> None:
 
 
 def _check_free(imports_root: Path, request: ImportRequest) -> None:
-    if not request.replace and (datasets_of(imports_root) / request.name).exists():
-        raise DataError(f"There is already a dataset named {request.name!r}: choose another name, or delete it first.")
+    for folder, kind in ((datasets_of(imports_root), "dataset"), (pair_tables_of(imports_root), "pair table")):
+        if not request.replace and (folder / request.name).exists():
+            raise DataError(f"There is already a {kind} named {request.name!r}: choose another name, or delete it first.")
     for job in list_runs(imports_root):
         if job.state().is_active and (read_object(job.config_file) or {}).get("name") == request.name:
             raise DataError(f"A dataset named {request.name!r} is being imported already: choose another name, or cancel that import.")

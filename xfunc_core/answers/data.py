@@ -8,9 +8,11 @@ from typing import Any
 from xfunc_core.answers import find
 from xfunc_core.answers.answer import Answer, text_pairs, text_table
 from xfunc_core.data.dataset import DatasetInfo
-from xfunc_core.data.home import runs_root
+from xfunc_core.data.home import pair_tables_root, runs_root
 from xfunc_core.data.library import damaged, list_datasets
 from xfunc_core.data.overview import COLUMNS, axis
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.data.pair_table_import import damaged_pair_tables, delete_pair_table, list_pair_tables
 from xfunc_core.data.query import FrameQuery
 from xfunc_core.quantities import count_text
 from xfunc_core.runs.dependence import delete_unneeded
@@ -35,12 +37,16 @@ def datasets() -> Answer:
         }
         for d in found
     ]
-    broken = damaged(root)
-    return Answer("\n".join([text_table(rows, "There are no datasets."), *broken]), {"datasets": [d.info for d in found], "damaged": broken})
+    tables = list_pair_tables(pair_tables_root())
+    broken = damaged(root) + damaged_pair_tables(pair_tables_root())
+    parts = [text_table(rows, "There are no datasets."), *(["", text_table(map(_table_row, tables))] if tables else []), *broken]
+    return Answer("\n".join(parts), {"datasets": [d.info for d in found], "pair_tables": [t.info for t in tables], "damaged": broken})
 
 
 def describe(name: str) -> Answer:
     """Describe one dataset: what is in it, where it comes from, and what its import left out, masked and assumed."""
+    if find.is_pair_table(name):
+        return _describe_table(find.pair_table(name))
     found = find.dataset(name)
     info, report = found.info, found.report()
     query = FrameQuery(found)
@@ -73,14 +79,56 @@ def describe(name: str) -> Answer:
 
 
 def delete(name: str) -> Answer:
-    """Delete a dataset that no run needs.
+    """Delete a dataset that no run needs, or a table of relaxed pairs.
 
     Raises:
         DataError: it comes with xfunc.
         RunError: a run waits for it or works with it.
     """
+    if find.is_pair_table(name):
+        delete_pair_table(pair_tables_root(), name)
+        return Answer(f"Deleted pair table {name}.", {"deleted": name})
     delete_unneeded(find.dataset(name).path.parent, runs_root(), name)
     return Answer(f"Deleted dataset {name}.", {"deleted": name})
+
+
+def _table_row(table: PairTable) -> dict[str, Any]:
+    info = table.info
+    return {
+        "Table of relaxed pairs": info.name,
+        "Pairs": count_text(info.n_pairs),
+        "Materials": count_text(info.n_materials),
+        "Elements": len(info.elements),
+        "Labels": _table_labels(table),
+        "Left out": count_text(info.n_dropped),
+    }
+
+
+def _table_labels(table: PairTable) -> str:
+    """The kinds of label that both functionals have."""
+    labelled = table.info.labelled
+    return ", ".join(label.replace("_", " ") for label in ("energy", "formation_energy", "volume") if labelled[f"{label}_pbe"] and labelled[f"{label}_r2scan"])
+
+
+def _describe_table(found: PairTable) -> Answer:
+    info, report = found.info, found.report()
+    shown = {
+        "Name": info.name,
+        "Title": info.title,
+        "Size": f"{count_text(info.n_pairs)} relaxed pairs, {count_text(info.n_materials)} materials, {len(info.elements)} elements",
+        "Labels": _table_labels(found),
+        "Elements": " ".join(f"{symbol} {count_text(n)}" for symbol, n in info.elements.items()),
+        "Energy scale": info.energy_scale,
+        "Licence": info.licence,
+        "Citation": info.citation,
+        "Source": f"{info.source}, SHA-256 {info.source_sha256[:12]}…",
+        "Content": f"SHA-256 {info.content_sha256[:12]}…",
+        "Folder": found.path,
+    }
+    dropped = by_reason(report["dropped"])
+    lines = [f"{count_text(e['n'])} left out: {e['reason']} (for example {e['example']})." for e in dropped] + report.get("notes", [])
+    data = {**vars(info), "path": found.path, "dropped": report["dropped"], "notes": report.get("notes", [])}
+    return Answer("\n".join([text_pairs(shown), *(["", *lines] if lines else [])]), data)
 
 
 def size_sentence(info: DatasetInfo) -> str:

@@ -7,8 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.home import datasets_root, home, imports_root, runs_root, sweeps_root
+from xfunc_core.data.home import datasets_root, home, imports_root, pair_tables_root, runs_root, sweeps_root
 from xfunc_core.data.library import install_bundled, list_datasets, open_dataset
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.data.pair_table_import import list_pair_tables, open_pair_table
 from xfunc_core.errors import DataError, RunError
 from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.sweeps import SweepRecord, list_sweeps
@@ -37,9 +39,23 @@ def dataset(name: str) -> Dataset:
     """
     root = data_root()
     if not (root / name).is_dir() or Path(name).name != name:
-        names = [found.info.name for found in list_datasets(root)]
+        names = [found.info.name for found in (*list_datasets(root), *list_pair_tables(pair_tables_root()))]
         raise DataError(f"There is no dataset {name!r} in {home()}: {_instead(name, names, 'datasets')}")
     return open_dataset(root, name)
+
+
+def is_pair_table(name: str) -> bool:
+    """Whether there is a table of relaxed pairs of that name, damaged or not."""
+    return bool(name) and Path(name).name == name and not name.startswith(".") and (pair_tables_root() / name).is_dir()
+
+
+def pair_table(name: str) -> PairTable:
+    """A table of relaxed pairs by name.
+
+    Raises:
+        DataError: there is none of that name, or it is damaged.
+    """
+    return open_pair_table(pair_tables_root(), name)
 
 
 def run(run_id: str) -> RunFolder:

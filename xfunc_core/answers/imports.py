@@ -14,14 +14,17 @@ from xfunc_core.answers.answer import Answer, Say, text_pairs, text_table
 from xfunc_core.answers.data import by_reason, size_sentence
 from xfunc_core.data import download, materials_project
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.home import home, imports_root, typed_path
+from xfunc_core.data.home import home, imports_root, pair_tables_root, typed_path
 from xfunc_core.data.importing import ImportReport, check_name, default_name, import_file
 from xfunc_core.data.library import is_bundled
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.data.pair_table_import import FORMAT as PAIR_TABLE
+from xfunc_core.data.pair_table_import import import_pair_table, is_pair_table, parse_columns
 from xfunc_core.data.watching import Reading, Stage
 from xfunc_core.errors import DataError, RunError
 from xfunc_core.import_overview import ImportProgress, import_status
 from xfunc_core.imports import ImportRequest
-from xfunc_core.quantities import Functional
+from xfunc_core.quantities import Functional, count_text
 from xfunc_core.runs.folder import RunFolder, list_runs
 
 SAY_SECONDS = 0.2
@@ -39,6 +42,10 @@ def import_dataset(file: str, name: str, options: dict[str, Any], background: bo
     if background:
         return _queued(ImportRequest(name=name, path=str(path), **options))
     say(f"Reading {path.name} …")
+    columns = options.pop("columns", "")
+    if is_pair_table(path, PAIR_TABLE if columns else options["format"]):
+        said = {key: options[key] for key in ("title", "energies", "replace")}
+        return _imported_table(*import_pair_table(path, pair_tables_root(), name=name, columns=parse_columns(columns.splitlines()), tell=Teller(say), **said))
     functional = Functional(options["functional"]) if options["functional"] else None
     return _imported(*import_file(path, find.data_root(), name=name, tell=Teller(say), **(options | {"functional": functional})))
 
@@ -203,6 +210,14 @@ def _imported(imported: Dataset, report: ImportReport) -> Answer:
     return Answer("\n".join([head, *report.sentences(), *left]), data)
 
 
+def _imported_table(imported: PairTable, report: ImportReport) -> Answer:
+    info = imported.info
+    head = f"Table of relaxed pairs {info.name}: {count_text(info.n_pairs)} pairs of {count_text(info.n_materials)} materials, {len(info.elements)} elements. Look at it with: python -m xfunc_core correlate {info.name}"
+    left = [f"The whole list is in {imported.path / 'report.json'}."] if report.dropped else []
+    data = {"pair_table": info, "documents": report.n_documents, "kept": report.n_kept, "dropped": by_reason(report.dropped), "notes": report.notes, "report": imported.path / "report.json"}
+    return Answer("\n".join([head, *report.sentences(), *left]), data)
+
+
 def _queued(request: ImportRequest) -> Answer:
     job = imports.submit_import(imports_root(), request)
     return Answer(
@@ -229,5 +244,6 @@ def _check_free(name: str, replace: bool) -> None:
     check_name(name)
     if is_bundled(name):
         raise DataError(f"{name!r} is the name of a dataset that comes with xfunc: choose another one with --name.")
-    if not replace and (find.data_root() / name).exists():
-        raise DataError(f"There is already a dataset named {name!r}: choose another --name, or give --replace.")
+    for folder, kind in ((find.data_root(), "dataset"), (pair_tables_root(), "pair table")):
+        if not replace and (folder / name).exists():
+            raise DataError(f"There is already a {kind} named {name!r}: choose another --name, or give --replace.")

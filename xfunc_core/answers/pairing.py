@@ -1,28 +1,62 @@
-"""Answers about a PBE and an r²SCAN dataset: which frames belong together, and how their labels correlate."""
+"""Answers about pairs: which frames of a PBE and an r²SCAN dataset belong together, and where ``correlate`` gets its pairs from."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from xfunc_core.answers import find
 from xfunc_core.answers.answer import Answer, Say, text_table
+from xfunc_core.answers.data import by_reason
+from xfunc_core.data.pair_table import PairTable
 from xfunc_core.data.pairing import pair
 from xfunc_core.data.pairs import PairingMethod, Pairs
-from xfunc_core.elements import Z_OF
-from xfunc_core.errors import ConfigError, DataError
-from xfunc_core.explore import COMPONENTS, Exploration, component_table, element_table, explore
-from xfunc_core.quantities import ENERGY, Functional, correlation_text, count_text
-from xfunc_core.references.paired import PairedScheme
+from xfunc_core.errors import ConfigError
+from xfunc_core.explore.compared import Source
+from xfunc_core.quantities import count_text
+
+DEFAULT = ("xfunc-dft-pbe", "xfunc-dft-r2scan")
+"""The datasets that are paired when none is named."""
 
 
-def pairs(pbe: str, r2scan: str, how: PairingMethod, say: Say) -> Answer:
-    """Pair two datasets, with the reason of every frame that has no partner."""
-    found = _paired(pbe, r2scan, how, say)
+def source_of(names: Sequence[str], how: PairingMethod, say: Say) -> Source:
+    """A table of relaxed pairs by its name, or two datasets paired; what is not named is taken from `DEFAULT`.
+
+    Raises:
+        DataError: there is nothing of that name.
+        ConfigError: a table is named beside a dataset.
+    """
+    tables = [name for name in names if find.is_pair_table(name)]
+    if tables and len(names) == 1:
+        return find.pair_table(tables[0])
+    if tables:
+        raise ConfigError(f"{tables[0]!r} is a table of relaxed pairs, which holds both functionals: name it alone.")
+    pbe, r2scan = (*names, *DEFAULT[len(names) :])
+    return pair(find.dataset(pbe), find.dataset(r2scan), how, lambda share, what: say(f"{what} ({100 * share:.0f} %) …"))
+
+
+def pairs(names: Sequence[str], how: PairingMethod, say: Say) -> Answer:
+    """Pair two datasets, with the reason of every frame that has no partner; or list what a table of relaxed pairs left out."""
+    found = source_of(names, how, say)
+    return _table(found) if isinstance(found, PairTable) else _pairs(found, how)
+
+
+def _pairs(found: Pairs, how: PairingMethod) -> Answer:
     reasons = found.reasons().to_dict("records")
     example = found.unpaired.drop_duplicates(["functional", "reason"]).set_index(["functional", "reason"])["frame_id"]
-    rows = [{"Without a partner": r["functional"], "Frames": count_text(r["n_frames"]), "Reason": r["reason"], "For example": example[r["functional"], r["reason"]]} for r in reasons]
+    rows = [
+        {
+            "Without a partner": r["functional"],
+            "Frames": count_text(r["n_frames"]),
+            "Reason": r["reason"],
+            "For example": example[r["functional"], r["reason"]],
+        }
+        for r in reasons
+    ]
     head = f"{count_text(len(found))} pairs of {count_text(len(found.pbe))} PBE and {count_text(len(found.r2scan))} r²SCAN frames. {how.sentence}"
-    ids = zip(*(d.columns["frame_id"].take(rows).to_pylist() for d, rows in ((found.pbe, found.rows_pbe), (found.r2scan, found.rows_r2scan))), strict=True)
+    ids = zip(
+        *(d.columns["frame_id"].take(rows).to_pylist() for d, rows in ((found.pbe, found.rows_pbe), (found.r2scan, found.rows_r2scan))),
+        strict=True,
+    )
     details = found.details.to_dict("records") or [{}] * len(found)
     data = {
         "method": how,
@@ -34,63 +68,14 @@ def pairs(pbe: str, r2scan: str, how: PairingMethod, say: Say) -> Answer:
     return Answer("\n".join([head, "", text_table(rows, "Every frame has a partner.")]), data)
 
 
-def correlate(pbe: str, r2scan: str, how: PairingMethod, references: str, elements: str, say: Say) -> Answer:
-    """Correlate the labels of frames that two datasets share."""
-    symbols = _symbols(elements)
-    pairs = _paired(pbe, r2scan, how, say)
-    if not len(pairs):
-        raise DataError(f"{pbe!r} and {r2scan!r} share no frame when paired by {how.value}: import both functionals of the same set, or pair in another way.")
-    scheme = PairedScheme(references)
-    if scheme is PairedScheme.ISOLATED_ATOMS and not (pairs.pbe.info.isolated_atoms and pairs.r2scan.info.isolated_atoms):
-        raise ConfigError(f"{pbe!r} and {r2scan!r} hold no energies of isolated atoms: use --references lstsq.")
-    found = explore(pairs, scheme)
-    e = found.energies
-    head = f"{count_text(len(pairs))} frames of {count_text(e.n_materials)} materials in {Functional.PBE.label} and {Functional.R2SCAN.label}; {count_text(len(pairs.unpaired))} frames without a partner."
-    if how is not PairingMethod.BY_ID:
-        head += f" {how.sentence}"
-    components = component_table(found).to_dict("records")
-    parts = [head, "", text_table(_spread_rows(found)), "", *([text_table(components), ""] if components else [])]
-    parts += [*found.caveats(), "", text_table(element_table(e, symbols).to_dict("records"), f"No frame holds {', '.join(symbols)}.")]
-    return Answer("\n".join(parts), {"method": how} | _correlation_data(found, len(pairs), pairs.unpaired.to_dict("records"), symbols))
-
-
-def _spread_rows(found: Exploration) -> list[dict[str, str]]:
-    spreads = {"as calculated": found.energies.raw, f"minus references ({found.references.scheme.label.lower()})": found.energies.referenced}
-    return [
-        {
-            "Energy": name,
-            "N": count_text(s.n),
-            "r": correlation_text(s.pearson),
-            f"Mean r²SCAN − PBE ({ENERGY.unit})": ENERGY.value(round(s.mean_shift, ENERGY.decimals) + 0.0),  # no −0.000
-            "MAE around it": ENERGY.error_with_unit(s.mae),
-            "RMSE around it": ENERGY.error_with_unit(s.rmse),
-        }
-        for name, s in spreads.items()
-        if s
-    ]
-
-
-def _correlation_data(found: Exploration, n_pairs: int, unpaired: list[dict[str, Any]], symbols: list[str]) -> dict[str, Any]:
-    by_element = found.energies.by_element.reset_index().to_dict("records")
-    return {
-        "n_pairs": n_pairs,
-        "n_materials": found.energies.n_materials,
-        "references": found.references.scheme,
-        "energy": {"unit": ENERGY.unit, "raw": found.energies.raw, "referenced": found.energies.referenced},
-        "components": {q.key: {"unit": q.unit, **vars(found.components[q.key])} for q, _ in COMPONENTS},
-        "by_element": [row for row in by_element if not symbols or row["element"] in symbols],
-        "caveats": found.caveats(),
-        "unpaired": unpaired,
+def _table(found: PairTable) -> Answer:
+    dropped = found.report()["dropped"]
+    rows = [{"Rows left out": count_text(r["n"]), "Reason": r["reason"], "For example": r["example"]} for r in by_reason(dropped)]
+    data = {
+        "method": None,
+        "n_pairs": len(found),
+        "pairs": found.frames.to_dict("records"),
+        "dropped": dropped,
+        "notes": found.report().get("notes", []),
     }
-
-
-def _symbols(text: str) -> list[str]:
-    symbols = [part.strip() for part in text.split(",") if part.strip()]
-    for symbol in symbols:
-        if symbol not in Z_OF:
-            raise ConfigError(f"{symbol!r} in --elements is no element: write symbols like Fe,O.")
-    return symbols
-
-
-def _paired(pbe: str, r2scan: str, how: PairingMethod, say: Say) -> Pairs:
-    return pair(find.dataset(pbe), find.dataset(r2scan), how, lambda share, what: say(f"{what} ({100 * share:.0f} %) …"))
+    return Answer("\n".join([*found.sentences(), "", text_table(rows, "No row was left out.")]), data)

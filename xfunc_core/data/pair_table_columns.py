@@ -71,19 +71,19 @@ def recognise(header: Sequence[str], said: Mapping[str, str] | None = None) -> d
         found = [i for i, name in enumerate(names) if name in PATTERNS[role] and i not in places.values()]
         if len(found) > 1:
             raise DataError(
-                f"The columns {' and '.join(repr(header[i][:40]) for i in found[:2])} may both be {role}: say which is, with --columns {role}=NAME."
+                f"The columns {' and '.join(repr(header[i][:40]) for i in found[:2])} may both be {role}: say which is, with --column {role}=NAME."
             )
         if found:
             places[role] = found[0]
     missing = [functional for functional, roles in ENERGIES.items() if not set(roles) & set(places)]
     if missing:
         raise DataError(
-            f"No column holds the energies of {missing[0].label} under a name that xfunc knows: name it with --columns {ENERGIES[missing[0]][0]}=NAME "
+            f"No column holds the energies of {missing[0].label} under a name that xfunc knows: name it with --column {ENERGIES[missing[0]][0]}=NAME "
             f"(or {ENERGIES[missing[0]][1]}=NAME for those of whole cells); the columns are {_listed(header)}."
         )
     if "formula" not in places and "composition" not in places:
         raise DataError(
-            f"No column holds formulas or compositions: name one with --columns formula=NAME; the columns are {_listed(header)}."
+            f"No column holds formulas or compositions: name one with --column formula=NAME; the columns are {_listed(header)}."
         )
     return places
 

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,17 +19,34 @@ import pyarrow as pa
 from xfunc_core.data.formats.opening import open_file
 from xfunc_core.data.importing import ImportReport, check_name
 from xfunc_core.data.pair_table import COLUMNS, PAIRS, PairTable, PairTableInfo
-from xfunc_core.data.pair_table_columns import is_pair_header
+from xfunc_core.data.pair_table_columns import PATTERNS, is_pair_header
 from xfunc_core.data.pair_table_reading import LABELS, PairRows, read_header, read_pair_rows
+from xfunc_core.data.watching import Reading, Stage, Watch
 from xfunc_core.data.writer import discard, remove_leftovers
 from xfunc_core.elements import Z_OF
-from xfunc_core.errors import DataError
+from xfunc_core.errors import ConfigError, DataError
 
+FORMAT = "pair-table"
+"""The name of the format where the user says it; beside `xfunc_core.data.importing.READERS`."""
 _ROWS = 4096
 
 
-def is_pair_table(path: Path) -> bool:
-    """Whether a file is a relaxed-pair table, by its header."""
+def parse_columns(said: Sequence[str]) -> dict[str, str]:
+    """The user's word for columns, each ``ROLE=NAME``.
+
+    Raises:
+        ConfigError: one is written otherwise.
+    """
+    for part in said:
+        if "=" not in part:
+            raise ConfigError(f"{part[:40]!r} names no column: write ROLE=NAME, with a role of {', '.join(PATTERNS)}.")
+    return {role.strip(): name.strip() for role, _, name in (part.partition("=") for part in said)}
+
+
+def is_pair_table(path: Path, format: str = "") -> bool:
+    """Whether a file is to be read as a relaxed-pair table: because the user says so, or else by its header."""
+    if format:
+        return format == FORMAT
     try:
         return is_pair_header(read_header(path))
     except DataError:
@@ -45,7 +62,7 @@ def import_pair_table(
     columns: Mapping[str, str] | None = None,
     energies: str = "",
     replace: bool = False,
-    progress: Callable[[int], None] | None = None,
+    tell: Callable[[Reading], None] | None = None,
     **described: str,
 ) -> tuple[PairTable, ImportReport]:
     """Import a table as ``name`` under ``root``, whole or not at all.
@@ -58,7 +75,7 @@ def import_pair_table(
         columns: the user's word for columns, name by key of `xfunc_core.data.pair_table_columns.PATTERNS`.
         energies: a value of `per_atom.Verdict`, if the user says what the energies are.
         replace: whether a table of that name may be replaced.
-        progress: called with the number of rows read so far.
+        tell: called with how far the import is, as by `import_file`.
         described: energy_scale, licence and citation.
 
     Raises:
@@ -68,9 +85,10 @@ def import_pair_table(
     try:
         if not replace and (root / name).exists():
             raise _taken(name)
-        with open_file(path) as stream:
+        watch = Watch(path, tell)
+        with open_file(watch.path(Stage.CHECKING)) as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        rows = read_pair_rows(path, columns, energies, progress)
+        rows = read_pair_rows(path, columns, energies, watch)
         content = arrow_table(rows)
         info = _info(rows, content, name=name, title=title or name, source=path.name, source_sha256=digest, **described)
         _write(

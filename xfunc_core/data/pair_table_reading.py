@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from xfunc_core.data.formats.opening import MAX_LINE, open_plain
 from xfunc_core.data.formulas import alike, hill_formula, parse_composition, parse_formula
 from xfunc_core.data.pair_table_columns import ENERGIES, NUMBERS, recognise
 from xfunc_core.data.per_atom import MOST_COMPOSITIONS, Verdict, judge
+from xfunc_core.data.watching import Stage, Watch
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional, count_text
@@ -60,9 +61,7 @@ class PairRows:
         return len(self.line)
 
 
-def read_pair_rows(
-    path: Path, columns: Mapping[str, str] | None = None, energies: str = "", progress: Callable[[int], None] | None = None
-) -> PairRows:
+def read_pair_rows(path: Path, columns: Mapping[str, str] | None = None, energies: str = "", watch: Watch | None = None) -> PairRows:
     """Read a table.
 
     Args:
@@ -70,7 +69,7 @@ def read_pair_rows(
         columns: the user's word for columns, see `xfunc_core.data.pair_table_columns.recognise`.
         energies: a value of `per_atom.Verdict`, the user's word for what the energies are; else as the names of the columns say,
             and refused where they look otherwise.
-        progress: called with the number of rows read so far, each 1,000 rows.
+        watch: told of each row.
 
     Raises:
         DataError: the file is no table with the needed columns, none of its rows can be used, or its energies look like what they are
@@ -78,14 +77,13 @@ def read_pair_rows(
     """
     if energies not in {verdict.value for verdict in Verdict}:
         raise DataError(f"Energies are 'total' or 'per-atom', not {energies[:40]!r}: say one of these, or nothing.")
-    with open_plain(path) as stream:
+    watch = watch or Watch(path, None)
+    with open_plain(watch.path(Stage.READING)) as stream:
         lines = _table(path, io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
         _, header = next(lines)
         parser = _RowParser(header, recognise(header, columns), energies)
-        for n_rows, (line, cells) in enumerate(lines, start=1):
+        for line, cells in watch.counted(lines):
             parser.take(line, cells)
-            if progress and n_rows % 1000 == 0:
-                progress(n_rows)
     return parser.finish(path.name)
 
 

@@ -49,8 +49,9 @@ def element_shifts(source: Source, references: PairedReferences, seed: int = 0) 
     if references.scheme is PairedScheme.LSTSQ and not references.is_exact and len(both):
         difference = (source.energy_r2scan - source.energy_pbe)[both]  # least squares is linear, so this fit is the shift
         found = resampled_references(composition, difference, materials, RESAMPLES, seed)[:, present]
-        enough = (np.isfinite(found).mean(axis=0) >= ENOUGH) & (table["n_materials"] >= MIN_MATERIALS) & table["shift"].notna()
-        table.loc[enough, ["low", "high"]] = np.nanpercentile(found[:, enough.to_numpy()], [2.5, 97.5], axis=0).T
+        enough = ((np.isfinite(found).mean(axis=0) >= ENOUGH) & (table["n_materials"] >= MIN_MATERIALS) & table["shift"].notna()).to_numpy()
+        if enough.any():
+            table.loc[enough, "low"], table.loc[enough, "high"] = np.nanpercentile(found[:, enough], [2.5, 97.5], axis=0)
     return table
 
 

@@ -1,0 +1,206 @@
+"""The answer of ``correlate``: how the labels of a PBE and an r²SCAN dataset, or of a table of relaxed pairs, agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xfunc_core.analysis.agreement import Agreement
+from xfunc_core.analysis.groups import CHEMISTRIES, Attribution
+from xfunc_core.answers.answer import Answer, Say, text_table
+from xfunc_core.answers.pairing import source_of
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.data.pairs import PairingMethod
+from xfunc_core.data.query import EVERYTHING, Filter
+from xfunc_core.elements import Z_OF
+from xfunc_core.errors import ConfigError, DataError
+from xfunc_core.explore.compared import COMPARED, Source, unavailable
+from xfunc_core.explore.exploration import Exploration, available, explore
+from xfunc_core.explore.selection import kept, queries_of
+from xfunc_core.explore.shifts import element_shifts, shift_table
+from xfunc_core.explore.statistics import STATISTICS
+from xfunc_core.explore.tables import chemistry_table, element_table, overall_table
+from xfunc_core.quantities import ENERGY, Functional, count_text
+from xfunc_core.references.paired import PairedReferences, PairedScheme, available_schemes, paired_references
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What ``correlate`` is asked for.
+
+    Attributes:
+        how: how frames are paired.
+        references: value of a `PairedScheme`.
+        quantity: a key of `COMPARED`; '' for an overview.
+        attribution: value of an `Attribution`; '' for the usual way.
+        elements: symbols separated by commas, the rows of the element table; '' for all.
+        chemistry: whether chemistries are listed, too.
+        frames: which frames count.
+    """
+
+    how: PairingMethod = PairingMethod.BY_ID
+    references: str = PairedScheme.LSTSQ.value
+    quantity: str = ""
+    attribution: str = ""
+    elements: str = ""
+    chemistry: bool = False
+    frames: Filter = EVERYTHING
+
+
+def correlate(names: Sequence[str], wanted: Wanted, say: Say) -> Answer:
+    """Correlate the labels of the pairs of two datasets, or of a table: one quantity, or all that have rows at a glance.
+
+    Raises:
+        DataError: there are no such data, no pairs, or none that pass the filter.
+        ConfigError: what is asked for makes no sense for these data.
+    """
+    symbols = _symbols(wanted.elements)
+    source = source_of(names, wanted.how, say)
+    _check(source, " and ".join(map(repr, names)) or "The default datasets", wanted)
+    mask = _mask(source, wanted.frames)
+    say("Correlating …")
+    references = paired_references(source, PairedScheme(wanted.references))
+    shown = _explorations(source, references, wanted, mask)
+    caveats = _caveats(shown, references.scheme)
+    if not wanted.quantity:  # the caveats of what has no rows say so
+        shown = {key: found for key, found in shown.items() if len(found.rows)} or shown
+    shifts = None if wanted.quantity else element_shifts(source, references)
+    first = next(iter(shown.values()))
+    overall = text_table(overall_table(shown.values()).to_dict("records"))
+    tables = (
+        _tables(first, symbols, wanted.chemistry) if shifts is None else _overview(shown, shift_table(shifts), symbols, wanted.chemistry)
+    )
+    data = {
+        "method": None if isinstance(source, PairTable) else wanted.how,
+        "filter": wanted.frames.words(),
+        "n_pairs": len(source),
+        "n_kept": first.n_kept,
+        "references": references.scheme,
+        "attribution": first.attribution,
+        "quantities": {key: _quantity_data(found, symbols, wanted) for key, found in shown.items()},
+        "shifts": None if shifts is None else {"unit": ENERGY.unit, "by_element": _shift_data(shifts, symbols)},
+        "caveats": caveats,
+        "unpaired": source.unpaired.to_dict("records"),
+    }
+    return Answer("\n".join([_head(source, wanted, first), "", overall, "", *caveats, "", *tables]).rstrip(), data)
+
+
+def _check(source: Source, named: str, wanted: Wanted) -> None:
+    """Refuse what these data cannot answer."""
+    if not len(source):
+        raise DataError(
+            f"{named} share no frame when paired by {wanted.how.value}: import both functionals of the same set, or pair in another way."
+        )
+    if PairedScheme(wanted.references) not in available_schemes(source):
+        others = " or ".join(scheme.value for scheme in available_schemes(source))
+        raise ConfigError(f"{named} have no energies of isolated atoms: use --references {others}.")
+    if wanted.quantity and (reason := unavailable(source, wanted.quantity)):
+        raise DataError(reason)
+
+
+def _mask(source: Source, frames: Filter) -> np.ndarray | None:
+    if frames == EVERYTHING:
+        return None
+    mask = kept(source, frames, queries_of(source))
+    if not mask.any():
+        raise DataError(f"None of the {count_text(len(source))} pairs passes the filter ({frames.words()}): widen it.")
+    return mask
+
+
+def _explorations(source: Source, references: PairedReferences, wanted: Wanted, mask: np.ndarray | None) -> dict[str, Exploration]:
+    attribution = Attribution(wanted.attribution) if wanted.attribution else None
+    if wanted.quantity:
+        return {wanted.quantity: explore(source, wanted.quantity, references, attribution, mask)}
+    if attribution:
+        raise ConfigError("An attribution is that of one quantity: give --quantity, too.")
+    return {key: explore(source, key, references, None, mask) for key in available(source)}
+
+
+def _head(source: Source, wanted: Wanted, found: Exploration) -> str:
+    n_materials = count_text(len(set(source.materials.tolist())))
+    if isinstance(source, PairTable):
+        head = f"{count_text(len(source))} relaxed pairs of {n_materials} materials in {source.info.title}; {count_text(source.info.n_dropped)} rows were left out at import."
+    else:
+        head = f"{count_text(len(source))} pairs of {n_materials} materials in {Functional.PBE.label} and {Functional.R2SCAN.label}; {count_text(len(source.unpaired))} frames without a partner."
+        head += "" if wanted.how is PairingMethod.BY_ID else f" {wanted.how.sentence}"
+    return head + ("" if wanted.frames == EVERYTHING else f" {count_text(found.n_kept)} of them pass the filter ({wanted.frames.words()}).")
+
+
+def _caveats(shown: dict[str, Exploration], scheme: PairedScheme) -> list[str]:
+    """What to know of each quantity, once; which one it is about, where there are several."""
+    said: dict[str, list[str]] = {}
+    for key, found in shown.items():
+        for sentence in found.caveats:
+            said.setdefault(sentence, []).append(key)
+    several = len(shown) > 1
+    lines = [
+        f"{COMPARED[keys[0]].label}: {sentence}" if several and len(keys) == 1 and keys[0] != "referenced" else sentence
+        for sentence, keys in said.items()
+    ]
+    return [*([f"References: {scheme.label}. {scheme.sentence}"] if "referenced" in shown else []), *lines]
+
+
+def _tables(found: Exploration, symbols: list[str], chemistry: bool) -> list[str]:
+    table = element_table(found, symbols).to_dict("records")
+    return [found.attribution.sentence, text_table(table, _no_element(symbols)), *(_chemistries(found) if chemistry else [])]
+
+
+def _overview(shown: dict[str, Exploration], shifts: pd.DataFrame, symbols: list[str], chemistry: bool) -> list[str]:
+    """Per element the shift, and Pearson's coefficient before and after; chemistries of the referenced energies."""
+    rows = shifts[shifts["Element"].isin(symbols)] if symbols else shifts
+    for key, name in (("total", "r raw"), ("referenced", "r referenced")):
+        if key in shown:
+            found = shown[key].by_element
+            rows = rows.assign(
+                **{name: [STATISTICS["pearson"].words(found.get(symbol, Agreement(0, 0)), ENERGY) for symbol in rows["Element"]]}
+            )
+    table = text_table(rows.to_dict("records"), _no_element(symbols))
+    return [table, *(_chemistries(shown["referenced"]) if chemistry and "referenced" in shown else [])]
+
+
+def _no_element(symbols: list[str]) -> str:
+    return f"No pair holds {', '.join(symbols)}." if symbols else "No element has a row."
+
+
+def _chemistries(found: Exploration) -> list[str]:
+    definitions = "\n".join(f"{name}: {words}." for name, words in CHEMISTRIES.items())
+    return ["", text_table(chemistry_table(found).to_dict("records")), "", definitions]
+
+
+def _quantity_data(found: Exploration, symbols: list[str], wanted: Wanted) -> dict[str, Any]:
+    key, compared = found.rows.key, found.rows.compared
+    data = {
+        "label": compared.label,
+        "unit": compared.quantity.unit,
+        "overall": _plain(found.overall, found),
+        "left_out": found.rows.left_out,
+    }
+    if key in ((wanted.quantity,) if wanted.quantity else ("total", "referenced")):
+        data["by_element"] = {symbol: _plain(one, found) for symbol, one in found.by_element.items() if not symbols or symbol in symbols}
+    if wanted.chemistry and key == (wanted.quantity or "referenced"):
+        data["by_chemistry"] = {name: _plain(one, found) for name, one in found.by_chemistry.items()}
+    return data
+
+
+def _plain(one: Agreement, found: Exploration) -> dict[str, Any]:
+    """Counts and estimates; of a one-sided quantity mean and root mean square alone."""
+    whole = asdict(one)
+    if not found.rows.one_sided:
+        return whole
+    return {"n": one.n, "n_materials": one.n_materials, "mean": whole["shift"], "rms": whole["rmse"]}
+
+
+def _shift_data(shifts: pd.DataFrame, symbols: list[str]) -> list[dict[str, Any]]:
+    return [row for row in shifts.reset_index().to_dict("records") if not symbols or row["element"] in symbols]
+
+
+def _symbols(text: str) -> list[str]:
+    symbols = [part.strip() for part in text.split(",") if part.strip()]
+    for symbol in symbols:
+        if symbol not in Z_OF:
+            raise ConfigError(f"{symbol!r} in --elements is no element: write symbols like Fe,O.")
+    return symbols
