@@ -9,7 +9,11 @@ On a scale where a statistic is distributed nearly evenly (Fisher's z, logarithm
 - the centre is the estimate less its bias by the jackknife (Efron, The Jackknife, 1982), for statistics of moments.
 
 Rank coefficients are resampled in linear form, by the influence of each cluster. Above `MAX_BLOCKS` clusters these are gathered at random
-into as many blocks, independent as they are. tests/analysis/test_intervals.py has the coverage.
+into as many blocks, independent as they are.
+
+Nominal 95 % cover 93 to 97 % for 12 to 300 materials of unequal size with tails as Student's t of ten degrees (tests/analysis/
+test_intervals.py; the percentiles of the same resamples 58 to 94 %). RMSE and spread fall to 90 to 94 % with five degrees, the slope to
+91 % where its interval just stays clear of the upright, and rank coefficients rise to 98 % at ten materials.
 """
 
 from __future__ import annotations
