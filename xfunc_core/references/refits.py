@@ -10,17 +10,25 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
 
-from xfunc_core.references.fits import ReferenceScheme
+from xfunc_core.references.element_references import ElementReferences
 from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.solvers import Composition, one_blas_thread
 
 MOST_FRAMES = 2_000
 """Frames in a refit; of more, this many are drawn and what the references move is scaled to all, as 1/√F."""
 _WORTH_THREADS = 500
+
+
+class Fits(Protocol):
+    """A scheme, or what stands for one."""
+
+    def fit(self, frames: ReferenceFrames) -> ElementReferences:
+        """References from frames."""
 
 
 def take(frames: ReferenceFrames, index: np.ndarray) -> ReferenceFrames:
@@ -32,7 +40,7 @@ def take(frames: ReferenceFrames, index: np.ndarray) -> ReferenceFrames:
 
 
 def refits(
-    schemes: Sequence[ReferenceScheme],
+    schemes: Sequence[Fits],
     frames: ReferenceFrames,
     materials: np.ndarray,
     n: int,
@@ -66,9 +74,7 @@ def refits(
     return _fitted(schemes, frames) + (found - found.mean(axis=0)) * np.sqrt(MOST_FRAMES / n_frames)
 
 
-def held_out_errors(
-    schemes: Sequence[ReferenceScheme], frames: ReferenceFrames, materials: np.ndarray, folds: int = 5, seed: int = 0
-) -> np.ndarray:
+def held_out_errors(schemes: Sequence[Fits], frames: ReferenceFrames, materials: np.ndarray, folds: int = 5, seed: int = 0) -> np.ndarray:
     """Error of each scheme on training frames it was not fitted to, predicted − label in eV/atom, shape (schemes, F).
 
     Cross-validation by material. NaN for the frames of materials that no fold could leave out without taking an element along.
@@ -104,7 +110,7 @@ def n_materials_with(composition: Composition, materials: np.ndarray) -> np.ndar
     return _holds(composition, _groups(materials)).sum(axis=0)
 
 
-def _fitted(schemes: Sequence[ReferenceScheme], frames: ReferenceFrames) -> np.ndarray:
+def _fitted(schemes: Sequence[Fits], frames: ReferenceFrames) -> np.ndarray:
     return np.array([scheme.fit(frames).energies for scheme in schemes]).reshape(len(schemes), -1)
 
 

@@ -1,0 +1,184 @@
+"""Every reference scheme side by side: what the pretrained network, untrained, would do with each one's references.
+
+Nothing here asks the model: its energies came with the evidence, and references only add x·w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xfunc_core.elements import SYMBOLS
+from xfunc_core.lab.evidence import Evidence
+from xfunc_core.lab.measuring import Candidate, measure
+from xfunc_core.lab.recommendation import recommend
+from xfunc_core.lab.results import Comparison, Coverage, Unavailable
+from xfunc_core.references.diagnostics import silent_holes
+from xfunc_core.references.element_references import ElementReferences, Status
+from xfunc_core.references.energy_scale import LIMIT, LIMIT_ABSOLUTE, ScaleCheck, scale_check
+from xfunc_core.references.fits import ReferenceScheme
+from xfunc_core.references.frames import ReferenceFrames
+from xfunc_core.references.missing import MissingReference
+from xfunc_core.references.published import silent_holes_in
+from xfunc_core.references.refits import errors_of, held_out_errors, n_materials_with, refits
+from xfunc_core.references.schemes import SCHEMES, Scheme
+from xfunc_core.references.solvers import n_containing, triangle
+
+REFITS = 100
+REFITS_OF_MANY = 50
+"""Where the training subset has more than `MANY` frames and their draws matter less."""
+MANY = 1000
+MOST_TO_CROSS_VALIDATE = 20_000
+"""Training frames above which the validation part alone decides; it then has thousands of frames."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A scheme as a run starts with it: where it knows nothing the smooth prior stands in, if the settings say so."""
+
+    scheme: ReferenceScheme
+    fills: bool
+
+    def fit(self, frames: ReferenceFrames) -> ElementReferences:
+        """As the scheme's."""
+        found = self.scheme.fit(frames)
+        return found.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if self.fills and Status.UNKNOWN in found.status else found
+
+
+def compare(
+    evidence: Evidence,
+    table: ElementReferences | None = None,
+    n_refits: int | None = None,
+    seed: int = 0,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Comparison:
+    """Fit every scheme that the data can feed on the training subset and lay their errors side by side.
+
+    Args:
+        evidence: the parts with what the model says of them.
+        table: references that were brought along, compared with the schemes.
+        n_refits: refits for the intervals; None for 100, or 50 with more than 1,000 training frames.
+        seed: of the draws and folds.
+        tell: called with the number of refits done and of all.
+
+    Raises:
+        ConfigError: no training frame can be used.
+    """
+    frames = evidence.train.frames
+    count = n_refits or (REFITS if len(evidence.train) <= MANY else REFITS_OF_MANY)
+    candidates = _candidates(evidence, count, seed, tell)
+    if table is not None:
+        candidates.append(_of_table(evidence, table, np.isfinite(candidates[0].held_out)))
+    results = [measure(candidate, evidence) for candidate in candidates]
+    reduced = triangle(frames.composition, frames.energy_per_atom)
+    return Comparison(
+        dataset=evidence.dataset,
+        title=evidence.title,
+        n_train=len(evidence.train),
+        n_validation=len(evidence.validation),
+        n_test=len(evidence.test),
+        test_rows=evidence.test.rows,
+        test_materials=evidence.test.materials,
+        n_elements=len(reduced.present),
+        rank=reduced.rank,
+        n_refits=count,
+        w_gga=evidence.w_gga,
+        n_frames=frames.n_frames,
+        n_materials=n_materials_with(frames.composition, evidence.train.materials),
+        results=tuple(results),
+        unavailable=tuple(Unavailable(scheme.key, _lack(scheme, frames)) for scheme in SCHEMES.values() if frames.lacks(scheme.needs)),
+        recommendation=recommend(results, evidence.test.materials, len(evidence.validation)),
+        coverage=_coverage(evidence, table),
+        left_out=evidence.left_out,
+    )
+
+
+def _candidates(evidence: Evidence, count: int, seed: int, tell: Callable[[int, int], None]) -> list[Candidate]:
+    """The schemes that can be used, in the order of `Scheme`."""
+    train, fills = evidence.train, MissingReference(evidence.settings.missing_references) is MissingReference.PRIOR
+    usable = [scheme for scheme in SCHEMES.values() if not train.frames.lacks(scheme.needs)]
+    found = [Start(scheme, fills).fit(train.frames) for scheme in usable]
+    gaps = fills and bool(_not_in_training(evidence).any())  # else what stands in would be worked out for elements in no frame
+    starts = [Start(scheme, gaps) for scheme in usable]
+    moved = _moved(starts, found, evidence, count, seed, tell)
+    held = _held_out(starts, found, evidence, seed)
+    scales = _scales(train.frames)
+    return [
+        Candidate(s.key, s.name, s.label, s.sentence, f, m, h, scales.get(s.key))
+        for s, f, m, h in zip(usable, found, moved, held, strict=True)
+    ]
+
+
+def _moved(
+    starts: Sequence[Start],
+    found: Sequence[ElementReferences],
+    evidence: Evidence,
+    count: int,
+    seed: int,
+    tell: Callable[[int, int], None],
+) -> list[np.ndarray]:
+    """Energies of each scheme over the refits; what is not fitted does not move and comes once."""
+    fitted = [start for start in starts if start.scheme.key.is_fitted and start.scheme.key is not Scheme.TRAINABLE]
+    drawn = refits(fitted, evidence.train.frames, evidence.train.materials, count, seed, lambda done: tell(done, count))
+    by_key = {start.scheme.key: drawn[:, place] for place, start in enumerate(fitted)}
+    if Scheme.SMOOTH in by_key:
+        by_key[Scheme.TRAINABLE] = by_key[Scheme.SMOOTH]  # its start, before training
+    return [by_key.get(start.scheme.key, references.energies[None]) for start, references in zip(starts, found, strict=True)]
+
+
+def _held_out(starts: Sequence[Start], found: Sequence[ElementReferences], evidence: Evidence, seed: int) -> np.ndarray:
+    """Errors on training frames left out in turn, then on the validation frames, eV/atom, shape (schemes, frames)."""
+    train = evidence.train
+    on_validation = errors_of(np.array([references.energies for references in found]), evidence.validation.frames)
+    if len(train) > MOST_TO_CROSS_VALIDATE:
+        return on_validation
+    return np.concatenate([held_out_errors(starts, train.frames, train.materials, seed=seed), on_validation], axis=1)
+
+
+def _scales(frames: ReferenceFrames) -> dict[Scheme, ScaleCheck]:
+    """Whether what comes from elsewhere belongs to the energy scale of the training frames, by scheme."""
+    name, target = frames.external_source, frames.functional.label
+    found = {}
+    if not frames.lacks(SCHEMES[Scheme.DELTA_GAUGE].needs):
+        shifted = scale_check(f"the GGA references with the shift of {name} atoms", frames.delta_gauge, frames, LIMIT)
+        found |= {Scheme.DELTA_GAUGE: shifted, Scheme.RIDGE_TO_PRIOR: shifted}
+    if frames.own_atoms is not None:
+        found[Scheme.ISOLATED_ATOMS] = scale_check("the isolated atoms that came with the data", frames.own_atoms, frames, LIMIT_ABSOLUTE)
+    elif frames.functional in frames.isolated_atoms:
+        atoms = frames.isolated_atoms[frames.functional]
+        found[Scheme.ISOLATED_ATOMS] = scale_check(f"isolated atoms of {name} in {target}", atoms, frames, LIMIT_ABSOLUTE)
+    if frames.elemental_solids is not None:
+        solids = frames.elemental_solids
+        found[Scheme.ELEMENTAL_SOLIDS] = scale_check(f"elemental solids of {name} in {target}", solids, frames, LIMIT_ABSOLUTE)
+    return found
+
+
+def _of_table(evidence: Evidence, table: ElementReferences, compared: np.ndarray) -> Candidate:
+    """References that were brought along, on the same held-out frames as the schemes, shape (frames,), bool."""
+    known = np.array([status is not Status.UNKNOWN for status in table.status])
+    frames = evidence.train.frames
+    scale = scale_check(f"the references of {table.source}", np.where(known, table.energies, np.nan), frames, LIMIT_ABSOLUTE)
+    errors = np.concatenate([errors_of(table.energies, part.frames) for part in (evidence.train, evidence.validation)])
+    held_out = np.where(compared, errors[-len(compared) :], np.nan)
+    sentence = "Reference energies that were brought along in a file, as they are."
+    return Candidate(None, "table", f"Table: {table.source}", sentence, table, table.energies[None], held_out, scale)
+
+
+def _coverage(evidence: Evidence, table: ElementReferences | None) -> Coverage:
+    present = np.any([n_containing(part.frames.composition) > 0 for part in evidence.parts.values()], axis=0)
+    held = present[None].astype(float)
+    off_table = [symbol for symbol in table.having(Status.UNKNOWN) if present[SYMBOLS.index(symbol)]] if table else []
+    lacking = tuple(SYMBOLS[i] for i in np.flatnonzero(_not_in_training(evidence)))
+    return Coverage(lacking, silent_holes_in(held, "mptrj"), silent_holes(held), tuple(off_table))
+
+
+def _not_in_training(evidence: Evidence) -> np.ndarray:
+    """Elements of the validation or test frames that no training frame holds, shape (94,), bool."""
+    train, *others = (n_containing(part.frames.composition) > 0 for part in evidence.parts.values())
+    return np.any(others, axis=0) & ~train
+
+
+def _lack(scheme: ReferenceScheme, frames: ReferenceFrames) -> str:
+    return f"It needs {', and '.join(need.value for need in frames.lacks(scheme.needs))}, which these data do not come with."

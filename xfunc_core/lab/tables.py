@@ -1,0 +1,94 @@
+"""References that somebody brings along in a file, as something to compare with the schemes: another program's table, or those of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xfunc_core.elements import N_REFERENCED
+from xfunc_core.errors import DataError
+from xfunc_core.references.element_references import ElementReferences, Status
+from xfunc_core.references.looked_up import between_neighbours
+from xfunc_core.references.scheme import Scheme
+from xfunc_core.references.tables import LARGEST_TEXT, Table, read_table
+from xfunc_core.runs.files import read_object
+
+_LARGEST_BYTES = 4 * LARGEST_TEXT
+
+
+@dataclass(frozen=True)
+class Brought:
+    """References from a file.
+
+    Attributes:
+        references: external, unless they are a run's.
+        fitted_on: ids of the frames they were fitted on, where a run's split.json beside the file tells.
+    """
+
+    references: ElementReferences
+    fitted_on: frozenset[str] = frozenset()
+
+    def judged(self, held_back: Collection[str]) -> ElementReferences:
+        """The references, marked leaky if they were fitted on frames that are held back here.
+
+        Args:
+            held_back: ids of the validation and test frames.
+        """
+        return replace(self.references, leaky=self.references.leaky or not self.fitted_on.isdisjoint(held_back))
+
+
+def read_references(path: Path) -> Brought:
+    """Read another program's table, or the references.json of a run.
+
+    Raises:
+        DataError: the file cannot be read, or holds neither.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise DataError(f"{path.name} is far too large for a table of reference energies: choose another file.")
+        text = path.read_bytes().decode(errors="replace")
+    except OSError as error:
+        raise DataError(f"The table {path} cannot be read ({error.strerror or error}): check the path.") from error
+    own = read_object(path)
+    if own is not None and {"scheme", "energies", "n_frames"} <= own.keys():
+        return Brought(_of_a_run(own, path), frozenset(_trained_on(path.with_name("split.json"))))
+    return Brought(of_table(read_table(text, path.name), path.name))
+
+
+def of_table(table: Table, name: str) -> ElementReferences:
+    """A table as references: unknown where it has nothing; there the line between its neighbours in Z stands in.
+
+    Args:
+        table: as it was read.
+        name: of the file, for a reader.
+    """
+    known = np.isfinite(table.energies)
+    return ElementReferences(
+        scheme=Scheme.ISOLATED_ATOMS,
+        energies=between_neighbours(table.energies),
+        n_frames=np.zeros(N_REFERENCED, dtype=int),
+        rank=0,
+        source=f"{name} ({table.format.value})",
+        status=tuple(Status.PRIOR if k else Status.UNKNOWN for k in known),
+        external=True,
+    )
+
+
+def _of_a_run(content: dict[str, Any], path: Path) -> ElementReferences:
+    try:
+        found = ElementReferences.from_json(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no references.json of a run ({json.dumps(str(error))[:80]}): choose another file.") from error
+    if not np.isfinite(found.energies).all():
+        raise DataError(f"{path} holds energies that are no numbers: choose another file.")
+    return replace(found, source=f"{path.parent.name}/{path.name} ({found.scheme.value}, {found.source})")
+
+
+def _trained_on(path: Path) -> list[str]:
+    train = (read_object(path) or {}).get("train")
+    return [str(frame) for frame in train] if isinstance(train, list) else []
