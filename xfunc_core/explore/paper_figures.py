@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from xfunc_core.analysis.agreement import Agreement
-from xfunc_core.explore.compared import ComparedRows, Source
+from xfunc_core.analysis.importances import ElementImportances, element_importances
+from xfunc_core.explore.compared import Source
 from xfunc_core.explore.exploration import Exploration, explore
 from xfunc_core.references.paired import PairedReferences
 
@@ -53,12 +53,15 @@ class PaperFigures:
         return edges, counts
 
     @cached_property
-    def importances(self) -> pd.DataFrame:
-        """How much each element decides PBE − r²SCAN formation energies, see `xfunc_core.analysis.importances`."""
-        from xfunc_core.analysis.importances import element_importances  # scikit-learn takes a second to load
+    def importances(self) -> ElementImportances:
+        """Which elements decide PBE − r²SCAN formation energies; see `xfunc_core.analysis.importances`.
 
-        rows: ComparedRows = self.formation.rows
-        return element_importances(self.formation.source.composition[rows.pair], rows.x - rows.y, self.seed)
+        Raises:
+            DataError: there are too few materials to grow a tree on.
+        """
+        rows, source = self.formation.rows, self.formation.source
+        n_atoms = source.frames["n_atoms"].to_numpy()[rows.pair]
+        return element_importances(source.composition[rows.pair], rows.x - rows.y, self.formation.materials, n_atoms, self.seed)
 
 
 def paper_figures(source: Source, references: PairedReferences, keep: np.ndarray | None = None, seed: int = 0) -> PaperFigures:

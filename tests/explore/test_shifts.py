@@ -1,0 +1,76 @@
+"""Shifts of elements against closed forms and chgnet's tables; intervals cover what they should; the paper's figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.elements import Z_OF
+from xfunc_core.errors import DataError
+from xfunc_core.explore.paper_figures import paper_figures
+from xfunc_core.explore.shifts import element_shifts, shift_table
+from xfunc_core.references.paired import PairedScheme, paired_references
+
+E = "energy"
+
+
+def test_the_shift_of_the_real_pairs_is_a_least_squares_fit_with_chgnets_beside_it(real_pairs: PairTable) -> None:
+    found = element_shifts(real_pairs, paired_references(real_pairs, PairedScheme.LSTSQ))
+    present = np.flatnonzero(real_pairs.composition.any(axis=0))
+    w = np.linalg.lstsq(real_pairs.composition[:, present], real_pairs.energy_r2scan - real_pairs.energy_pbe, rcond=None)[0]
+    assert len(found) == 81
+    np.testing.assert_allclose(found["shift"], w, atol=1e-8)
+    np.testing.assert_array_equal(found["n_materials"], (real_pairs.composition[:, present] > 0).sum(axis=0))
+    known = found["low"].notna()
+    assert ((found["low"] < found["shift"]) & (found["shift"] < found["high"]))[known].all()
+    assert not known[["Xe", "Tc", "Pu"]].any() and known[["O", "Fe", "U"]].all()  # 1, 2 and 2 materials
+    published = {"H": -0.026, "Li": -0.490, "O": -0.738, "Fe": -6.02, "W": -39.4, "U": -69.89, "Pu": -73.29}  # the paper's reference notes
+    for symbol, value in published.items():
+        assert found.loc[symbol, "published"] == pytest.approx(value, abs=0.05 if abs(value) > 10 else 0.006)
+
+
+def test_looked_up_references_have_no_interval(real_pairs: PairTable) -> None:
+    found = element_shifts(real_pairs, paired_references(real_pairs, PairedScheme.ATOMREF))
+    np.testing.assert_array_equal(found["shift"], found["published"])
+    assert found["low"].isna().all()
+
+
+def test_what_is_known_in_sum_only_is_left_blank_and_reads_as_missing(make) -> None:
+    pairs = make(*((["Na", "Cl"], {E: -1.0 * i}, {E: -2.0 * i}) for i in range(6)), *((["K"], {E: -1.0}, {E: -1.5}) for _ in range(6)))
+    found = element_shifts(pairs, paired_references(pairs, PairedScheme.LSTSQ))
+    assert found.index.tolist() == ["Na", "Cl", "K"]
+    assert found["shift"].isna().tolist() == [True, True, False]
+    assert found.loc["K", ["shift", "low", "high"]].tolist() == pytest.approx([-0.5] * 3)
+    texts = shift_table(found)["Shift r²SCAN − PBE (eV/atom)"].tolist()
+    assert texts == ["–", "–", "−0.500 (−0.500 to −0.500)"]
+
+
+def test_no_common_energies_give_no_shifts(make) -> None:
+    pairs = make((["Na"], {E: -1.0}, {}))
+    assert element_shifts(pairs, paired_references(pairs, PairedScheme.ATOMREF)).empty
+
+
+# --- the paper's figures ----------------------------------------------------------------------
+
+
+def test_both_figures_of_the_real_pairs(real_pairs: PairTable) -> None:
+    found = paper_figures(real_pairs, paired_references(real_pairs, PairedScheme.ATOMREF))
+    assert (round(found.before.pearson.value, 3), round(found.after.pearson.value, 3)) == (0.070, 0.953)
+    edges, counts = found.histogram(40)
+    difference = real_pairs.energy_r2scan - real_pairs.energy_pbe
+    assert counts.sum() == 1392 and (edges[0], edges[-1]) == (difference.min(), difference.max())
+    table = found.importances.table
+    assert found.importances.n == 1392 and table["impurity"].sum() == pytest.approx(1.0)
+    n = real_pairs.frames["n_atoms"].to_numpy()
+    assert table.loc["O", "atoms"] == pytest.approx((real_pairs.composition[:, Z_OF["O"] - 1] * n).sum())
+
+
+def test_too_few_materials_for_a_tree_are_a_sentence_and_no_pairs_an_empty_histogram(make) -> None:
+    pairs = make((["Na"], {E: -1.0}, {}), (["Na"], {E: -1.0}, {E: -2.0}))
+    found = paper_figures(pairs, paired_references(pairs, PairedScheme.ATOMREF))
+    assert found.histogram()[1].sum() == 1
+    with pytest.raises(DataError, match="materials"):
+        _ = found.importances
+    nothing = paper_figures(pairs, paired_references(pairs, PairedScheme.ATOMREF), keep=np.zeros(2, dtype=bool))
+    assert len(nothing.histogram()[0]) == 0
