@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from xfunc_core.analysis.groups import Groups
 from xfunc_core.analysis.intervals import effective_number, moment_intervals, rank_intervals
-from xfunc_core.analysis.moments import moment_values, row_sums
+from xfunc_core.analysis.moments import cluster_sums, moment_values
 from xfunc_core.analysis.rank_correlation import dense_ranks, rank_correlation
 from xfunc_core.errors import DataError
 
@@ -144,15 +144,12 @@ class _Table:
 
     Attributes:
         x, y, material: shape (F,).
-        rank_x, rank_y: shape (F,), dense ranks.
         place: shape (R,), where each row of the input stands among the F; −1 where it is left out.
     """
 
     x: np.ndarray
     y: np.ndarray
     material: np.ndarray
-    rank_x: np.ndarray
-    rank_y: np.ndarray
     place: np.ndarray
 
     @classmethod
@@ -166,8 +163,7 @@ class _Table:
         order = np.argsort(codes, kind="stable")
         place = np.full(x.size, -1)
         place[finite[order]] = np.arange(finite.size)
-        x, y = x[finite[order]], y[finite[order]]
-        return cls(x, y, codes[order], dense_ranks(x), dense_ranks(y), place)
+        return cls(x[finite[order]], y[finite[order]], codes[order], place)
 
     def group(self, groups: Groups, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Places, ascending, and weights of the rows of group k that count."""
@@ -198,15 +194,15 @@ def _of_group(table: _Table, places: np.ndarray, weights: np.ndarray, limit: int
     starts = np.flatnonzero(np.diff(material, prepend=-1))
     if places.size < MIN_ROWS or starts.size < MIN_MATERIALS:
         return Agreement(places.size, starts.size)
-    rows = row_sums(table.x[places], table.y[places], weights)
-    values = moment_values(rows)
-    n_effective = effective_number(np.add.reduceat(weights, starts))
+    sums = cluster_sums(table.x[places], table.y[places], weights, starts)
+    values = moment_values(sums)
+    n_effective = effective_number(sums.columns[0])
     if n_effective < MIN_EFFECTIVE:
         seed = None
-    ends = np.full((len(values), 2), np.nan) if seed is None else moment_intervals(rows, starts, seed)
+    ends = np.full((len(values), 2), np.nan) if seed is None else moment_intervals(sums, seed)
     estimates = {name: _estimate(value, end) for (name, value), end in zip(values.items(), ends, strict=True)}
     n_ranked = 0
-    if limit and not (rows.constant_x or rows.constant_y):
+    if limit and not (sums.constant_x or sums.constant_y):
         n_ranked = _whole_materials(starts, places.size, limit)
         estimates |= _rank_estimates(table, places[:n_ranked], weights[:n_ranked], starts[starts < n_ranked], seed)
     return Agreement(places.size, starts.size, n_effective, n_ranked, **estimates)
@@ -221,7 +217,7 @@ def _whole_materials(starts: np.ndarray, n: int, limit: int) -> int:
 
 
 def _rank_estimates(table: _Table, places: np.ndarray, weights: np.ndarray, starts: np.ndarray, seed: int | None) -> dict[str, Estimate]:
-    found = rank_correlation(table.rank_x[places], table.rank_y[places], weights)
+    found = rank_correlation(dense_ranks(table.x[places]), dense_ranks(table.y[places]), weights)
     values = np.array([found.spearman, found.kendall])
     ends = np.full((2, 2), np.nan)
     if seed is not None:

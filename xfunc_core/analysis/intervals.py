@@ -22,7 +22,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from xfunc_core.analysis.moments import N_SUMS, RowSums, moments, scaled, scaled_derivatives, unscaled
+from xfunc_core.analysis.moments import N_SUMS, ClusterSums, moments, scaled, scaled_derivatives, unscaled
 
 N_RESAMPLES = 1000
 MAX_BLOCKS = 500
@@ -37,23 +37,22 @@ def effective_number(weight: np.ndarray) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum()) if weight.size else 0.0
 
 
-def moment_intervals(rows: RowSums, starts: np.ndarray, seed: int) -> np.ndarray:
+def moment_intervals(clusters: ClusterSums, seed: int) -> np.ndarray:
     """Low and high ends for the statistics of moments, shape (6, 2), in the order of `moments.scaled`; NaN where there is none.
 
     Args:
-        rows: sums of each row, clusters one after the other in a random order.
-        starts: shape (G,), the first row of each cluster.
+        clusters: sums of the G clusters, in a random order.
         seed: of the resamples.
     """
     with np.errstate(all="ignore"):
-        sums = in_blocks(np.add.reduceat(rows.columns, starts, axis=1)).T
+        sums = in_blocks(clusters.columns).T
         counts = resample_counts(len(sums), seed)
         all_sums = sums.sum(axis=0)
-        m = moments(all_sums, rows.mean_d)
+        m = moments(all_sums, clusters.mean_d)
         estimate = scaled(m)
         influence = sums @ (scaled_derivatives(m) / all_sums[0]).T
-        bias = _bias(estimate, scaled(moments(all_sums - sums, rows.mean_d)))
-        t = _moment_pivots(sums, counts, estimate, rows.mean_d)
+        bias = _bias(estimate, scaled(moments(all_sums - sums, clusters.mean_d)))
+        t = _moment_pivots(sums, counts, estimate, clusters.mean_d)
         half = critical(t) * standard_error(influence, sums[:, 0], _LEVERAGE)
         ends = unscaled(np.stack([estimate - bias - half, estimate - bias + half]))
     return _both_or_none(ends.T)

@@ -19,11 +19,11 @@ _Y = _X + _D
 
 
 @dataclass(frozen=True)
-class RowSums:
-    """What each row adds to the sums.
+class ClusterSums:
+    """Sums over the rows of each of G clusters.
 
     Attributes:
-        columns: shape (9, n), weighted.
+        columns: shape (9, G), weighted.
         mean_d: what was taken off d.
         constant_x, constant_y: whether a side differs by no more than rounding.
     """
@@ -75,14 +75,21 @@ class Moments:
         return np.maximum(self.dd - self.xd**2 / self.xx, 0.0)
 
 
-def row_sums(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RowSums:
-    """What each row adds to the sums; x, y and weight of shape (n,), n ≥ 1."""
+def cluster_sums(x: np.ndarray, y: np.ndarray, weight: np.ndarray, starts: np.ndarray) -> ClusterSums:
+    """Sums of each cluster.
+
+    Args:
+        x, y, weight: shape (n,), n ≥ 1, clusters one after the other.
+        starts: shape (G,), the first row of each cluster.
+    """
     d = y - x
     mean_d = float(np.average(d, weights=weight))
     x_c, d_c = x - np.average(x, weights=weight), d - mean_d
     y_c, wx, wd = x_c + d_c, weight * x_c, weight * d_c
-    columns = np.stack([weight, wx, wd, wx * x_c, weight * y_c**2, wx * y_c, wx * d_c, wd * d_c, weight * np.abs(d)])
-    return RowSums(columns, mean_d, is_constant(x), is_constant(y))
+    products = ((wx, x_c), (weight, y_c**2), (wx, y_c), (wx, d_c), (wd, d_c), (weight, np.abs(d)))
+    sums = [np.add.reduceat(column, starts) for column in (weight, wx, wd)]
+    sums += [np.add.reduceat(a * b, starts) for a, b in products]  # one column at a time: rows may be 10⁷
+    return ClusterSums(np.stack(sums), mean_d, is_constant(x), is_constant(y))
 
 
 def moments(sums: np.ndarray, mean_d: float) -> Moments:
@@ -92,11 +99,11 @@ def moments(sums: np.ndarray, mean_d: float) -> Moments:
     return Moments(x, d, xx - x * x, yy - y * y, xy - x * y, xd - x * d, dd - d * d, d + mean_d, mae)
 
 
-def moment_values(rows: RowSums) -> dict[str, float]:
+def moment_values(clusters: ClusterSums) -> dict[str, float]:
     """The statistics that follow from moments, by name; NaN where a constant side, or no direction, leaves one undefined."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        m = moments(rows.columns.sum(axis=1), rows.mean_d)
-        spread = 0.0 if rows.constant_y else np.sqrt(m.residual)
+        m = moments(clusters.columns.sum(axis=1), clusters.mean_d)
+        spread = 0.0 if clusters.constant_y else np.sqrt(m.residual)
         values = {
             "pearson": m.pearson,
             "slope": np.tan(m.direction),
@@ -105,9 +112,9 @@ def moment_values(rows: RowSums) -> dict[str, float]:
             "rmse": np.sqrt(m.mse),
             "spread": spread,
         }
-    constant = rows.constant_x or rows.constant_y
+    constant = clusters.constant_x or clusters.constant_y
     upright_or_round = abs(m.xy) <= 1e-12 * max(m.xx, m.yy) and m.yy >= m.xx * (1 - 1e-12)
-    undefined = {"pearson": constant, "slope": constant or upright_or_round, "spread": rows.constant_x}
+    undefined = {"pearson": constant, "slope": constant or upright_or_round, "spread": clusters.constant_x}
     return {name: float("nan") if undefined.get(name) else float(value) for name, value in values.items()}
 
 

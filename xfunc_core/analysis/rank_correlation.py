@@ -140,9 +140,8 @@ def weight_below_before(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
         key = np.sort(key.reshape(len(key) // 2, -1), axis=1, kind="stable")
         place = places - (key & places)
         half = key.shape[1] // 2
-        left = place < (np.arange(len(key)) * 2 * half + half)[:, None]
-        smaller = np.cumsum(np.where(left, padded[1][place], 0.0), axis=1)
-        found[place[~left]] += smaller[~left]
+        from_right = place >= (np.arange(len(key)) * 2 * half + half)[:, None]
+        found[place] += np.cumsum(padded[1][place] * ~from_right, axis=1) * from_right
     return found[:n]
 
 
