@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from xfunc_core.model.operations import WIDTH, Edges, Gate
+from xfunc_core.model.operations import WIDTH, Edges, Gate, Own
 
 Weights = Mapping[str, Tensor]
 """Tensors by their names in a checkpoint of chgnet."""
@@ -48,13 +48,11 @@ class Angles(NamedTuple):
 
     Attributes:
         features: shape (G, 64).
-        basis: shape (G, n_angular), while the features are still its embedding; else None.
         edges: which bonds they join.
         centre: the atom where each of the 2 K directed short bonds starts, shape (2 K,).
     """
 
     features: Tensor
-    basis: Tensor | None
     edges: Edges
     centre: Tensor
 
@@ -67,7 +65,7 @@ def atom_convolution(operations: ModuleType, w: Weights, layer: str, atoms: Tens
         edges,
         linear(atoms, centre, bias),
         linear(atoms, neighbour),
-        _bond_part(w, bond, bonds),
+        Own(_bond_part(w, bond, bonds), None),
         bonds.weight,
         _gate(w, f"{layer}.twoBody_atom", 3),
     )
@@ -89,18 +87,16 @@ def angle_update(operations: ModuleType, w: Weights, layer: str, atoms: Tensor, 
     """New angle features: (G, 64) to (G, 64) within `Angles`."""
     at_first, at_second, own = _angle_parts(w, f"{layer}.twoBody_bond", 1, atoms, bonds, angles)
     features = operations.update(angles.edges, at_first, at_second, own, angles.features, _gate(w, f"{layer}.twoBody_bond", None))
-    return angles._replace(features=features, basis=None)
+    return angles._replace(features=features)
 
 
-def _angle_parts(w: Weights, mlp: str, place: int, atoms: Tensor, bonds: Bonds, angles: Angles) -> tuple[Tensor, Tensor, Tensor]:
-    """What directed bonds add as first and as second of an angle, (2 K, 128) each, and what angles add, (G, 128)."""
+def _angle_parts(w: Weights, mlp: str, place: int, atoms: Tensor, bonds: Bonds, angles: Angles) -> tuple[Tensor, Tensor, Own]:
+    """What directed bonds add as first and as second of an angle, (2 K, 128) each, and what angles add."""
     first, bias = _first_linear(w, mlp, place)
     as_first, as_second, angle, centre = first.split(WIDTH, dim=1)
     at_first = linear(bonds.short, as_first).repeat(2, 1) + linear(atoms, centre, bias).index_select(0, angles.centre)
     at_second = linear(bonds.short, as_second).repeat(2, 1)
-    if angles.basis is None:
-        return at_first, at_second, linear(angles.features, angle)
-    return at_first, at_second, linear(angles.basis, angle @ w["angle_embedding.weight"])
+    return at_first, at_second, Own(angles.features, angle)
 
 
 def _bond_part(w: Weights, first: Tensor, bonds: Bonds) -> Tensor:

@@ -6,14 +6,18 @@ structures. Everything here is made of shapes known on the host, so that nothing
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import torch
 from chgnet.model import CHGNet
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, silu
 
-from xfunc_core.model import operations
+from xfunc_core.model import operations as plain
 from xfunc_core.model.basis import angle_basis, radial_basis
+from xfunc_core.model.fused import functions as compiled
+from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.graph_batch import GraphBatch, Segments
 from xfunc_core.model.layers import Angles, Bonds, Weights, angle_update, atom_convolution, bond_convolution
 from xfunc_core.model.operations import NORM_EPSILON, WIDTH, Edges, gather, segment_sum
@@ -40,6 +44,7 @@ class Engine(nn.Module):
         self.network = network
         self.atom_graph_cutoff = float(network.model_args["atom_graph_cutoff"])
         self.bond_graph_cutoff = float(network.model_args["bond_graph_cutoff"])
+        self._has_norm = network.model_args["gMLP_norm"] is not None
         self._exponent = int(network.model_args["cutoff_coeff"])
         w = torch.tensor(np.asarray(references), dtype=torch.float64)
         if trainable_references:
@@ -66,7 +71,8 @@ class Engine(nn.Module):
             total = site_energy.sum()
         out = {"m": magmom if keep else magmom.detach()} if "m" in task else {}
         if slopes:
-            [slope] = torch.autograd.grad(total, vectors, create_graph=keep)
+            with compiled.slopes_only():
+                [slope] = torch.autograd.grad(total, vectors, create_graph=keep)
             out |= _forces_and_stress(batch, vectors.detach(), slope, task)
         if "e" in task:
             energy = site_energy if keep else site_energy.detach()
@@ -74,11 +80,22 @@ class Engine(nn.Module):
             out["e"] = summed / batch.n_atoms + batch.composition @ (self.references if keep else self.references.detach())
         return out
 
+    @property
+    def kernels(self) -> str:
+        """``compiled``, or in words why this network computes in plain torch on a processor in single precision."""
+        if not self._has_norm:
+            return "the network has no norm in its gates (0.2.0), which the compiled kernels need: the engine computes in plain torch"
+        return kernels().reason or "compiled"
+
+    def _operations(self, vectors: Tensor) -> ModuleType:
+        fast = vectors.device.type == "cpu" and vectors.dtype == torch.float32 and self.kernels == "compiled"
+        return compiled if fast else plain
+
     def _sites(self, w: Weights, batch: GraphBatch, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Energy (A,) in eV without references, and magnetic moment (A,) in μB, of each atom."""
         bonds, angles = self._embed(w, batch, vectors)
-        n_bonds = len(vectors)
-        edges = Edges(batch.bonds_by_centre, _reversed(batch.bonds_by_centre), _pairs(n_bonds, vectors.device))
+        operations = self._operations(vectors)
+        edges = Edges(batch.bonds_by_centre, _reversed(batch.bonds_by_centre))
         atoms = w["atom_embedding.embedding.weight"].index_select(0, batch.numbers - 1)
         last = len(self.network.atom_conv_layers) - 1
         for i in range(last):
@@ -112,10 +129,10 @@ class Engine(nn.Module):
 
 def _embed_angles(w: Weights, batch: GraphBatch, direction: Tensor) -> Angles:
     """Angles between directed short bonds, whose unit vectors have shape (2 K, 3)."""
-    edges = Edges(batch.angles_by_first, batch.angles_by_second, batch.angles_by_second)
+    edges = Edges(batch.angles_by_first, batch.angles_by_second)
     cosine = (gather(direction, edges.first) * gather(direction, edges.second)).sum(1)
     basis = angle_basis(cosine, w["angle_basis_expansion.fourier_expansion.frequencies"])
-    return Angles(linear(basis, w["angle_embedding.weight"]), basis, edges, batch.short_by_centre.index)
+    return Angles(linear(basis, w["angle_embedding.weight"]), edges, batch.short_by_centre.index)
 
 
 def _read_out(w: Weights, atoms: Tensor) -> Tensor:
@@ -144,9 +161,3 @@ def _reversed(by_centre: Segments) -> Segments:
     """Directed bonds by the atom where they end, which is where their reverse starts."""
     half = len(by_centre.index) // 2
     return Segments(by_centre.pointers, (by_centre.order + half) % (2 * half), by_centre.index.roll(half))
-
-
-def _pairs(n: int, device: torch.device) -> Segments:
-    """2 n directed bonds by the bond that both directions share."""
-    both = torch.arange(2 * n, device=device)
-    return Segments(torch.arange(0, 2 * n + 1, 2, device=device), both.view(2, n).t().reshape(-1), both % n)

@@ -24,17 +24,27 @@ NORM_EPSILON = 1e-5
 
 
 class Edges(NamedTuple):
-    """Who owns what of M edges, each as an index of shape (M,) with its rows grouped by owner.
+    """Who owns M edges.
 
     Attributes:
         first: the owner that receives the message: centre atom, or first directed bond of an angle.
         second: the other owner: neighbour atom, or second directed bond.
-        weight: whose weight damps the message: undirected bond, or second directed bond.
     """
 
     first: Segments
     second: Segments
-    weight: Segments
+
+
+class Own(NamedTuple):
+    """What edges add themselves to a first linear layer.
+
+    Attributes:
+        rows: shape (M, 128); or (M/2, 128) if an edge and its reverse, M/2 further on, share it; or features, shape (M, 64).
+        matrix: of features, shape (128, 64); else None.
+    """
+
+    rows: Tensor
+    matrix: Tensor | None
 
 
 class Gate(NamedTuple):
@@ -53,15 +63,16 @@ class Gate(NamedTuple):
     shift: Tensor | None
 
 
-def convolve(edges: Edges, at_first: Tensor, at_second: Tensor, own: Tensor, weight: Tensor, gate: Gate) -> Tensor:
+def convolve(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, weight: Tensor, gate: Gate) -> Tensor:
     """Sum of the gated, weighted messages at each first owner.
 
     Args:
-        edges: M edges between n₁ first and n₂ second owners, damped by n₃ weights.
+        edges: M edges between n₁ first and n₂ second owners.
         at_first: what first owners add to the first linear layer, shape (n₁, 128).
         at_second: what second owners add, shape (n₂, 128).
-        own: what the edges add, shape (M, 128), or (M/2, 128) if an edge and its reverse, M/2 further on, share it.
-        weight: shape (n₃, 64).
+        own: what the edges add themselves.
+        weight: what damps the messages: of each second owner, shape (n₂, 64), or of each pair of edges that share ``own``,
+            shape (M/2, 64).
         gate: the rest of the gated MLP.
 
     Returns:
@@ -69,17 +80,22 @@ def convolve(edges: Edges, at_first: Tensor, at_second: Tensor, own: Tensor, wei
     """
     hidden = functional.silu(_gather_add(edges, at_first, at_second, own))
     core, opening = (functional.linear(half, w, b) for half, w, b in zip(_halves(hidden), gate.linear, gate.bias, strict=True))
-    return segment_sum(_gated(core, opening, gate) * gather(weight, edges.weight), edges.first)
+    messages = _gated(core, opening, gate)
+    if len(own.rows) == len(messages):
+        messages = messages * gather(weight, edges.second)
+    else:
+        messages = (messages.view(2, -1, WIDTH) * weight).view_as(messages)
+    return segment_sum(messages, edges.first)
 
 
-def update(edges: Edges, at_first: Tensor, at_second: Tensor, own: Tensor, old: Tensor, gate: Gate) -> Tensor:
+def update(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, old: Tensor, gate: Gate) -> Tensor:
     """Features of the edges themselves after a gated MLP without hidden layer: ``old`` plus the gated sum.
 
     Args:
-        edges: as in `convolve`; their weights are not used.
+        edges: M edges between n₁ first and n₂ second owners.
         at_first: shape (n₁, 128).
         at_second: shape (n₂, 128).
-        own: shape (M, 128).
+        own: features of the edges.
         old: shape (M, 64).
         gate: without a linear layer.
 
@@ -100,11 +116,12 @@ def segment_sum(rows: Tensor, segments: Segments) -> Tensor:
     return rows.new_zeros((len(segments.pointers) - 1, *rows.shape[1:])).index_add(0, segments.index, rows)
 
 
-def _gather_add(edges: Edges, at_first: Tensor, at_second: Tensor, own: Tensor) -> Tensor:
+def _gather_add(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own) -> Tensor:
     summed = gather(at_first, edges.first) + gather(at_second, edges.second)
-    if len(own) == len(summed):
-        return summed + own
-    return (summed.view(2, *own.shape) + own).view_as(summed)
+    rows = own.rows if own.matrix is None else functional.linear(own.rows, own.matrix)
+    if len(rows) == len(summed):
+        return summed + rows
+    return (summed.view(2, *rows.shape) + rows).view_as(summed)
 
 
 def _halves(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,258 @@
+"""The compiled kernels against the plain operations and finite differences, in both precisions, and what happens without a compiler."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from xfunc_core.model import operations as plain
+from xfunc_core.model.fused import functions as compiled
+from xfunc_core.model.fused import library
+from xfunc_core.model.graph_batch import Segments
+from xfunc_core.model.operations import Edges, Gate, Own
+
+pytestmark = pytest.mark.skipif(library.kernels().library is None, reason=library.kernels().reason)
+KINDS = ("atoms", "angles", "update")
+
+
+class Case(NamedTuple):
+    """Arguments of an operation on M edges, made up."""
+
+    kind: str
+    edges: Edges
+    at_first: Tensor
+    at_second: Tensor
+    own: Own
+    weight: Tensor
+    gate: Gate
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What slopes are taken of: everything but parameters."""
+        return [self.at_first, self.at_second, self.own.rows] + ([] if self.kind == "update" else [self.weight])
+
+    @property
+    def everything(self) -> list[Tensor]:
+        return self.inputs + [p for p in (self.own.matrix, *self.gate) if p is not None]
+
+    def run(self, operations: ModuleType) -> Tensor:
+        if self.kind == "update":
+            return operations.update(self.edges, self.at_first, self.at_second, self.own, self.own.rows, self.gate)
+        return operations.convolve(self.edges, self.at_first, self.at_second, self.own, self.weight, self.gate)
+
+    def as_double(self) -> Case:
+        """The same numbers in double precision."""
+        rows, matrix = double(self.own.rows), double(self.own.matrix)
+        return Case(
+            self.kind,
+            self.edges,
+            double(self.at_first),
+            double(self.at_second),
+            Own(rows, matrix),
+            double(self.weight),
+            Gate(*map(double, self.gate)),
+        )
+
+
+def double(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().double().requires_grad_()
+
+
+def case(kind: str, m: int, dtype: torch.dtype, seed: int = 0) -> Case:
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int, scale: float = 1.0) -> Tensor:
+        return torch.tensor(scale * rng.normal(size=shape), dtype=dtype, requires_grad=True)
+
+    n_first, n_second = (7, 7) if kind == "atoms" else (9, 9)
+    if kind == "atoms":
+        i, j = rng.integers(0, n_first, (2, m // 2))
+        first, second, own, n_weight = np.append(i, j), np.append(j, i), Own(normal(m // 2, 128), None), m // 2
+    else:
+        first, second = np.sort(rng.integers(0, n_first, m)), rng.integers(0, n_second, m)
+        own, n_weight = Own(normal(m, 64), normal(128, 64, scale=0.1)), n_second
+    linear, bias = (None, None) if kind == "update" else (normal(2, 64, 64, scale=0.2), normal(2, 64))
+    gate = Gate(linear, bias, normal(2, 64), normal(2, 64))
+    return Case(
+        kind,
+        Edges(segments(first, n_first), segments(second, n_second)),
+        normal(n_first, 128),
+        normal(n_second, 128),
+        own,
+        normal(n_weight, 64),
+        gate,
+    )
+
+
+def segments(index: np.ndarray, n: int) -> Segments:
+    pointers = np.cumsum([0, *np.bincount(index, minlength=n)])
+    return Segments(torch.tensor(pointers), torch.tensor(np.argsort(index, kind="stable")), torch.tensor(index))
+
+
+def training_step(case: Case, operations: ModuleType) -> list[np.ndarray]:
+    """Outputs, their slopes, and the gradients of a loss on both with respect to everything: as a training step takes them."""
+    rng = np.random.default_rng(1)
+    out = case.run(operations)
+    target = torch.tensor(rng.normal(size=out.shape), dtype=out.dtype)
+    with compiled.slopes_only():
+        slopes = torch.autograd.grad((out * out * target).sum(), case.inputs, create_graph=True)
+    loss = sum((s * torch.tensor(rng.normal(size=s.shape), dtype=s.dtype)).sum() for s in slopes) + (out * target).sum()
+    gradients = torch.autograd.grad(loss, case.everything)
+    return [t.detach().double().numpy() for t in (out, *slopes, *gradients)]
+
+
+def errors(found: list[np.ndarray], truth: list[np.ndarray]) -> np.ndarray:
+    assert len(found) == len(truth)
+    return np.array([np.linalg.norm(f - t) / np.linalg.norm(t) for f, t in zip(found, truth, strict=True)])
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+# --- the same as the plain operations ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("m", [2, 46, 190])  # less than a block of 48, one, and several with a rest
+@pytest.mark.parametrize("kind", KINDS)
+def test_double_precision_gives_what_the_plain_operations_give(kind: str, m: int, threads: int) -> None:
+    made = case(kind, m, torch.float64)
+    assert errors(training_step(made, compiled), training_step(made, plain)).max() < 1e-14
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_precision_errs_no_more_than_the_plain_operations(kind: str, threads: int) -> None:
+    made = case(kind, 2000, torch.float32)
+    truth = training_step(made.as_double(), plain)
+    ours, theirs = (errors(training_step(made, operations), truth) for operations in (compiled, plain))
+    assert np.median(ours) < 1.5 * np.median(theirs)
+    assert ours.max() < 2 * theirs.max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_threads_give_the_same_bits(kind: str, threads: int) -> None:
+    made = case(kind, 500, torch.float32)
+    for first, again in zip(training_step(made, compiled), training_step(made, compiled), strict=True):
+        np.testing.assert_array_equal(first, again)
+
+
+# --- finite differences -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_slopes(kind: str) -> None:
+    made = case(kind, 50, torch.float64)
+
+    def run(*tensors: Tensor) -> Tensor:
+        return rebuilt(made, tensors).run(compiled)
+
+    assert torch.autograd.gradcheck(run, made.everything, fast_mode=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_gradients_are_slopes(kind: str) -> None:
+    """Gradients of the slopes with respect to everything, parameters included, along random directions."""
+    made = case(kind, 50, torch.float64)
+    rng = np.random.default_rng(2)
+    target, *directions = (torch.tensor(rng.normal(size=t.shape)) for t in (made.run(compiled), *made.inputs))
+    steps = [torch.tensor(rng.normal(size=t.shape)) for t in made.everything]
+
+    def along(h: float) -> Tensor:
+        """Slopes times directions, after a step of h."""
+        moved = rebuilt(made, [t.detach().add(step, alpha=h).requires_grad_() for t, step in zip(made.everything, steps, strict=True)])
+        with compiled.slopes_only():
+            slopes = torch.autograd.grad((moved.run(compiled) * target).sum(), moved.inputs, create_graph=True)
+        along.moved = moved
+        return sum((s * d).sum() for s, d in zip(slopes, directions, strict=True))
+
+    gradients = torch.autograd.grad(along(0.0), along.moved.everything, allow_unused=True)
+    assert sum(g is None for g in gradients) <= 1  # the bias matters through y only, and y is there
+    predicted = sum((g * step).sum().item() for g, step in zip(gradients, steps, strict=True) if g is not None)
+    h = 1e-5
+    slope = (along(h) - along(-h)).item() / (2 * h)
+    assert predicted == pytest.approx(slope, rel=1e-7)
+
+
+def rebuilt(made: Case, tensors: list[Tensor] | tuple[Tensor, ...]) -> Case:
+    """The same case with `Case.everything` replaced."""
+    left = list(tensors)
+    at_first, at_second, rows = left.pop(0), left.pop(0), left.pop(0)
+    weight = made.weight if made.kind == "update" else left.pop(0)
+    matrix = None if made.own.matrix is None else left.pop(0)
+    gate = Gate(*(None if p is None else left.pop(0) for p in made.gate))
+    return Case(made.kind, made.edges, at_first, at_second, Own(rows, matrix), weight, gate)
+
+
+# --- edges of the numbers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_number_stays_none(kind: str) -> None:
+    made = case(kind, 100, torch.float32)
+    with torch.no_grad():
+        made.at_first[3, 5] = torch.nan
+    ours, theirs = made.run(compiled), made.run(plain)
+    assert torch.equal(ours.isnan(), theirs.isnan()) and ours.isnan().any() and not ours.isnan().all()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e3, 1e6])
+def test_extreme_numbers_saturate_as_they_do_in_torch(size: float) -> None:
+    made = case("angles", 100, torch.float32)
+    with torch.no_grad():
+        made.at_first.mul_(size)
+    np.testing.assert_allclose(made.run(compiled).detach(), made.run(plain).detach(), rtol=2e-4, atol=1e-5)
+
+
+def test_parameter_gradients_are_not_dropped_in_silence() -> None:
+    made = case("atoms", 10, torch.float32)
+    with pytest.raises(RuntimeError, match="use the plain operations"):
+        torch.autograd.grad(made.run(compiled).sum(), made.gate.linear, create_graph=True)
+
+
+# --- compiling --------------------------------------------------------------------------------
+
+
+def test_kernels_are_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(library, "user_cache_path", lambda name: tmp_path / name)
+    first = library._built()
+    stamp = first.stat().st_mtime_ns
+    assert library._built() == first and first.stat().st_mtime_ns == stamp
+    assert [path.name for path in first.parent.iterdir()] == [first.name]  # nothing else is left
+    assert first.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"), [("no-such-compiler", "no-such-compiler"), ("false", "false failed"), ("", "no C++ compiler")]
+)
+def test_without_a_compiler_the_engine_says_so_and_goes_on(compiler: str, reason: str, tmp_path: Path) -> None:
+    code = """
+import logging, sys
+from xfunc_core.model.fused import library
+from xfunc_core.model.weights import load_engine, shipped_checkpoint
+logging.basicConfig(level=logging.WARNING, format="logged: %(message)s")
+engine = load_engine(shipped_checkpoint("0.3.0"))
+print(engine.kernels, engine.kernels, sep="\\n", file=sys.stdout)
+"""
+    environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PATH": "/nowhere" if compiler == "" else "/usr/bin:/bin"}
+    if compiler:
+        environment["CXX"] = compiler
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if "kernels" in line]
+    assert len(said) == 2 and reason in said[0] and "plain torch" in said[0]
+    assert done.stderr.count("logged: ") == 1

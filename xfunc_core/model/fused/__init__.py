@@ -1,0 +1,1 @@
+"""The operations of `xfunc_core.model.operations` as compiled kernels for the processor, differentiable twice."""
