@@ -1,101 +1,213 @@
-"""Explore: how PBE and r²SCAN relate, element by element."""
+"""Explore: how PBE and r²SCAN relate, quantity by quantity and element by element."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from pages._ui import loaders
-from pages._ui.choose import choose_dataset
-from pages._ui.frame_card import frame_card
-from pages._ui.periodic_table import periodic_table
+from pages._ui.downloads import table_download
+from pages._ui.filters import ELEMENT_MODES, RANGES, frame_filter
+from pages._ui.frame_card import frame_card, pair_card
+from pages._ui.pair_source import choose_source
+from pages._ui.periodic_table import element_box, element_chart
 from pages._ui.shell import clicked_frame, empty, page, plain, show, warn
-from xfunc_core.data.pairs import PairingMethod
-from xfunc_core.explore import ELEMENT_VALUES, component_table, containing, element_table, hover_names
-from xfunc_core.plots.correlation import energy_scatter, shift_against_z_figure
-from xfunc_core.quantities import ENERGY, Functional, correlation_text, count_text
-from xfunc_core.references.paired import available_schemes
+from xfunc_core.analysis.agreement import MIN_MATERIALS
+from xfunc_core.analysis.groups import CHEMISTRIES, Attribution
+from xfunc_core.data.query import EVERYTHING, LABELS
+from xfunc_core.errors import DataError
+from xfunc_core.explore.compared import COMPARED, Source
+from xfunc_core.explore.element_values import COUNTS, cell_text, element_counts, element_values, elements_of, row_table, rows_of
+from xfunc_core.explore.exploration import Exploration, available
+from xfunc_core.explore.paper_figures import PAPER_RAW, PAPER_REFERENCED
+from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
+from xfunc_core.explore.shifts import shift_table
+from xfunc_core.explore.statistics import TOO_FEW, Statistic, statistics_of
+from xfunc_core.explore.tables import chemistry_table, element_table, number_table
+from xfunc_core.plots.agreement import agreement_figure
+from xfunc_core.plots.importances import importance_figure
+from xfunc_core.plots.one_sided import one_sided_figure
+from xfunc_core.plots.shifts import shift_figure
+from xfunc_core.quantities import ENERGY, Quantity, correlation_text, count_text
+from xfunc_core.references.paired import PairedScheme, available_schemes
 
+_PICK = "pick"
+_MODES = {_PICK: "stand out", **ELEMENT_MODES}
+_ELEMENTS = "explore_elements"
 _ROWS = 12
 
 
-def _take_partner() -> None:
-    """Other r²SCAN data bring the PBE data of the same frames with them."""
-    chosen = next(d for d in loaders.datasets(Functional.R2SCAN) if d.info.name == st.session_state["r2scan"])
-    st.session_state["pbe"] = loaders.partner(chosen, loaders.datasets(Functional.PBE))
+def _ask(key: loaders.SourceKey, source: Source, quantities: list[str]) -> loaders.Asked:
+    """Which quantity, what is subtracted and how it is shared among elements; the filter comes later."""
+    left, middle, right = st.columns(3)
+    first = "referenced" if "referenced" in quantities else quantities[0]
+    quantity = left.selectbox("Quantity", quantities, index=quantities.index(first), format_func=lambda k: COMPARED[k].label, key="quantity", bind="query-params", persist_state="session")
+    compared, scheme = COMPARED[quantity], PairedScheme.LSTSQ
+    if quantity == "referenced":
+        scheme = middle.selectbox("References", available_schemes(source), format_func=lambda s: s.label, key="references", help="What is subtracted from each functional's energies before they are compared.", bind="query-params", persist_state="session")
+    attribution = right.selectbox("Counts for an element", compared.attributions, format_func=lambda a: a.label, key=f"attribution_{'atoms' if compared.of_atoms else 'frames'}", help="Which rows the numbers of an element are made of.", bind="query-params", persist_state="session")
+    st.caption(scheme.sentence if quantity == "referenced" else compared.sentence)
+    return loaders.Asked(key, quantity, scheme.value, attribution.value, EVERYTHING)
 
 
-with page("Explore", "The same frames in PBE and in r²SCAN. What differs is the functional, and mostly a shift per element."):
-    pbe_sets, r2scan_sets = loaders.datasets(Functional.PBE), loaders.datasets(Functional.R2SCAN)
-    if not pbe_sets or not r2scan_sets:
-        empty("database", "Explore needs a PBE and an r²SCAN dataset of the same frames.", "pages/datasets.py", "Import data")
-        st.stop()
+def _element_controls(statistics: Mapping[str, Statistic]) -> tuple[str, str]:
+    """What the periodic table is coloured by, and how the chosen elements are meant."""
+    left, right = st.columns(2, vertical_alignment="bottom")
+    shown = left.selectbox("Colour", list(statistics), format_func=lambda k: statistics[k].label, key="colour", bind="query-params", persist_state="session")
+    mode = right.segmented_control("Chosen elements", list(_MODES), default=_PICK, format_func=_MODES.get, required=True, key="elements_mode", help="They stand out, and the numbers stay those of all pairs; or pairs are filtered by them, and every number with the pairs.", bind="query-params", persist_state="session")
+    return shown, mode
 
-    left, middle, right, last = st.columns(4)
-    with left:
-        r2scan = choose_dataset("r²SCAN data", r2scan_sets, "r2scan", "xfunc-dft-r2scan", on_change=_take_partner)
-    with middle:
-        pbe = choose_dataset("PBE data", pbe_sets, "pbe", loaders.partner(r2scan, pbe_sets))
-    with right:
-        how = st.selectbox("Paired", list(PairingMethod), format_func=lambda m: m.label, key="pairing", help="How a frame finds its partner in the other functional.")
-    pairs = loaders.pairs(pbe, r2scan, how)
-    if not len(pairs):
-        empty("link_off", f"These two datasets share no frame: {count_text(len(pairs.unpaired))} ids or geometries differ. Choose two that were computed on the same structures, or pair them by material or by structure.")
-        st.stop()
-    with last:
-        scheme = st.selectbox("References", available_schemes(pairs), format_func=lambda s: s.label, help="What is subtracted from each functional's energies before they are compared.")
-    for sentence in pairs.sentences() if how is not PairingMethod.BY_ID else []:
-        st.caption(plain(sentence))
-    found = loaders.exploration(pbe, r2scan, how, scheme)
-    energies = found.energies
 
-    st.subheader("Elements", divider="gray")
-    value = st.segmented_control("Colour", list(ELEMENT_VALUES), default="shift", format_func=lambda key: ELEMENT_VALUES[key].label, key="colour", label_visibility="collapsed") or "shift"
-    shown = ELEMENT_VALUES[value]
-    selected = periodic_table(
-        energies.by_element[value].dropna().to_dict(),
-        key="explore_elements",
+def _filtered(asked: loaders.Asked, source: Source, mode: str, chosen: list[str]) -> loaders.Asked:
+    """The same with the filter of the controls."""
+    known = (LABELS, RANGES) if source.has_structures else ((), TABLE_NUMBERS)
+    return replace(asked, wanted=frame_filter([] if mode == _PICK else chosen, "any_of" if mode == _PICK else mode, "pairs", *known))
+
+
+def _element_chart(found: Exploration, shown: Statistic, chosen: list[str]) -> None:
+    """The periodic table in the colours of a statistic."""
+    quantity = found.rows.compared.quantity
+    element_chart(
+        element_values(found, shown),
+        chosen,
+        key=_ELEMENTS,
         title=shown.label,
-        unit=shown.unit,
-        counts=energies.by_element["n_frames"].to_dict(),
-        diverging=shown.diverging,
-        number_format=shown.text,
-        short_format=shown.short,
+        unit=shown.unit_of(quantity),
+        counts=element_counts(found),
+        diverging=shown.middle is not None,
+        middle=shown.middle or 0.0,
+        log=shown.key in COUNTS,
+        number_format=lambda value: shown.text(quantity, value),
+        short_format=lambda value: cell_text(shown, quantity, value),
     )
-    st.caption(f"Click elements to pick out the frames that contain any of them; the numbers below stay those of all frames. A correlation needs {energies.min_materials} materials; grey means there are fewer.")
 
-    st.subheader("Energies", divider="gray")
-    chosen = containing(pairs, selected)
-    left, middle, right, last = st.columns(4)
-    left.metric("r, raw", correlation_text(energies.pearson_raw), border=True, help="Pearson's r of total energies per atom.")
-    middle.metric("r, referenced", correlation_text(energies.pearson_referenced), border=True, help="The same after subtracting each functional's references.")
-    right.metric(f"Mean shift ({ENERGY.unit})", ENERGY.value(energies.raw.mean_shift), border=True, help="Of r²SCAN − PBE total energies per atom.")
-    last.metric("Frames in both", count_text(energies.n_frames), border=True, help=f"{count_text(len(pairs.unpaired))} frames have no partner; they are listed at the end of the page.")
-    mode = st.segmented_control("Energies shown", ["raw", "referenced"], default="raw" if found.references.is_exact else "referenced", format_func=str.capitalize, key="mode", label_visibility="collapsed", required=True)
-    scatter, table = st.columns(2)
-    with scatter:
-        if mode == "referenced" and found.references.is_exact:
-            empty("functions", "There are as many reference energies as frames, so nothing is left after subtracting them. Look at the raw energies, or choose other references.")
-            clicked = []
-        else:
-            clicked = show(lambda dark: energy_scatter(energies, hover_names(pairs), mode, chosen, dark), "energies", clickable=True)
+
+def _words(asked: loaders.Asked, found: Exploration) -> list[str]:
+    """What is printed on every figure."""
+    said = [Attribution(asked.attribution).sentence]
+    said += [f"References: {PairedScheme(asked.scheme).label}"] if found.references else []
+    return said + ([f"Filter: {asked.wanted.words()}"] if asked.wanted != EVERYTHING else [])
+
+
+def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
+    """Every value, or their density, beside the statistics; a click shows the pair."""
+    compared, rows, words, selected = found.rows.compared, found.rows, _words(asked, found), rows_of(found, chosen)
+    quantity = replace(compared.quantity, label=compared.label)
+
+    def draw(dark: bool) -> go.Figure:
+        if compared.one_sided:
+            return one_sided_figure(rows.y, quantity, found.quick.n_materials, words=words, selected=selected, dark=dark)
+        return _scatter(found, quantity, words, selected, dark)
+
+    left, right = st.columns([3, 2])
+    with left:
+        clicked = show(draw, f"agreement_{asked.source.content[0][:8]}", clickable=not compared.one_sided, name=f"explore-{compared.key}", numbers=lambda: row_table(found))
+    with right:
+        st.table({s.title(compared.quantity): s.words(found.overall, compared.quantity) for s in statistics_of(compared).values()}, border="horizontal")
+        warn(found.caveats)
+    pair = clicked_frame(clicked)
+    if pair is None or not 0 <= pair < len(found.source):
+        if not compared.one_sided:
+            st.caption("Click a point to see its structure." if found.source.has_structures else "Click a point to see its row.")
+    elif found.source.has_structures:
+        frame_card([(found.source.r2scan, int(found.source.rows_r2scan[pair])), (found.source.pbe, int(found.source.rows_pbe[pair]))], key="explore_frame")
+    else:
+        pair_card(found.source, pair)
+
+
+def _scatter(found: Exploration, quantity: Quantity, words: list[str], selected: np.ndarray | None, dark: bool) -> go.Figure:
+    rows = found.rows
+    return agreement_figure(rows.x, rows.y, quantity, found.quick, names=lambda pairs: pair_names(found.source, pairs), ids=rows.pair, words=words, selected=selected, dark=dark)
+
+
+def _tabs(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
+    """What is worked out only when it is looked at."""
+    contents = {"Per element": _per_element, "Per chemistry": _per_chemistry, "Shift against Z": _shifts, "The paper's figures": _paper, "Left out": _left_out}
+    for tab, draw in zip(st.tabs(list(contents), on_change="rerun", key="explore_tab", bind="query-params"), contents.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw(asked, found, chosen)
+
+
+def _per_element(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
+    table = element_table(found, chosen)
+    st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content")
+    table_download(lambda: number_table(found.by_element, found.rows.compared, "element"), f"explore-{asked.quantity}-elements")
+    st.caption(f"{Attribution(asked.attribution).sentence} Intervals of 95 % resample materials; {TOO_FEW} means fewer than {MIN_MATERIALS} materials.")
+
+
+def _per_chemistry(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
+    st.dataframe(chemistry_table(found), hide_index=True)
+    table_download(lambda: number_table(found.by_chemistry, found.rows.compared, "chemistry"), f"explore-{asked.quantity}-chemistries")
+    with st.expander("What belongs where"):
+        st.markdown("\n".join(f"- **{name}** {words}" for name, words in CHEMISTRIES.items()))
+
+
+def _shifts(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
+    shifts = loaders.shifts(asked.source, asked.scheme)
+    show(lambda dark: shift_figure(shifts, "Shift of the reference energy", (f"References: {PairedScheme(asked.scheme).label}", "all pairs, whatever the filter"), dark), "shift", name="explore-shifts", numbers=shifts.reset_index)
+    table = shift_table(shifts.loc[shifts.index.isin(chosen)] if chosen else shifts)
+    st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content")
+
+
+def _paper(asked: loaders.Asked, explored: Exploration, chosen: list[str]) -> None:
+    figures = loaders.papers(asked)
+    left, right = st.columns(2)
+    for column, part, words in ((left, figures.total, "as they are"), (right, figures.referenced, f"References: {PairedScheme(asked.scheme).label}")):
+        with column:
+            st.markdown(f"**{part.rows.compared.label}**")
+            show(lambda dark, part=part, words=words: _scatter(part, part.rows.compared.quantity, [words], None, dark), f"paper_{part.rows.key}", name=f"explore-paper-{part.rows.key}", numbers=lambda part=part: row_table(part))
+    st.caption(f"Huang et al. 2025 print ρ = {correlation_text(PAPER_RAW)} before and {correlation_text(PAPER_REFERENCED)} after, on relaxed entries of the Materials Project with their own references.")
+    st.markdown("**What the difference of formation energies depends on**")
+    try:
+        found = figures.importances
+    except DataError as error:
+        st.info(plain(str(error)), icon=":material/info:")
+        return
+    words = ("a decision tree on atomic fractions", f"its error on materials left out {ENERGY.error_with_unit(found.rmse_held_out)}", f"spread of the difference among them {ENERGY.error_with_unit(found.std_held_out)}")
+    show(lambda dark: importance_figure(found.table, found.n, words, dark), "importances", name="explore-importances", numbers=lambda: found.table.reset_index())
+    st.caption("The paper shows impurity importance divided by the number of atoms; it favours elements that occur in many ratios. Permutation importance, on materials that the tree has not seen, does not: trust what both agree on.")
+
+
+def _left_out(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
+    source, unpaired = found.source, found.source.unpaired
+    st.caption(f"{count_text(len(unpaired))} {'frames have no partner' if source.has_structures else 'rows of the file were left out'}.")
+    if len(unpaired):
+        st.dataframe(unpaired, hide_index=True)
+
+
+with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, what shifts, quantity by quantity and element by element."):
+    key = choose_source()
+    if key is None:
+        st.stop()
+    source = loaders.source(key)
+    if not len(source):
+        empty("link_off", f"These two datasets share no frame: {count_text(len(source.unpaired))} ids or geometries differ. Choose two that were computed on the same structures, or pair them by material or by structure.")
+        st.stop()
+    quantities = available(source)
+    if not quantities:
+        empty("label_off", "No label is known on both sides of these pairs, so nothing can be compared.")
+        st.stop()
+    asked = _ask(key, source, quantities)
+    statistics = statistics_of(COMPARED[asked.quantity])
+    st.subheader("Elements", divider="gray")
+    colour, mode = _element_controls(statistics)
+    table = st.container()
+    chosen = element_box(elements_of(source), _ELEMENTS)
+    asked = _filtered(asked, source, mode, chosen)
+    found = loaders.explored(asked)
+    if asked.wanted != EVERYTHING:
+        st.caption(plain(f"{count_text(found.n_kept)} of {count_text(len(source))} pairs: {asked.wanted.words()}."))
     with table:
-        elements = element_table(energies, selected)
-        st.dataframe(elements, hide_index=True, height=470 if len(elements) > _ROWS else "content")
-        st.download_button("Download table (CSV)", energies.by_element.to_csv(), f"{r2scan.info.name}-elements.csv", "text/csv", icon=":material/download:")
-    warn(found.caveats())
-    row = clicked_frame(clicked)
-    if row is None:
-        st.caption("Click a point to see its structure.")
-    else:
-        frame_card([(pairs.r2scan, int(pairs.rows_r2scan[row])), (pairs.pbe, int(pairs.rows_pbe[row]))], key="explore_frame")
-
-    st.subheader("Shift against atomic number", divider="gray")
-    show(lambda dark: shift_against_z_figure(energies, dark), "shift")
-
-    st.subheader("Forces, stresses, magnetic moments", divider="gray")
-    components = component_table(found)
-    if len(components):
-        st.dataframe(components, hide_index=True)
-        st.caption("Component by component over the paired frames; these need no references.")
-    else:
-        st.caption("No force, stress or moment is labelled on both sides." if pairs.components_comparable else "Forces, stresses and moments compare frame by frame only: pair by the same id for that.")
-    with st.expander(f"Frames without a partner ({count_text(len(pairs.unpaired))})"):
-        st.dataframe(pairs.unpaired, hide_index=True)
+        _element_chart(found, statistics[colour], chosen)
+    st.subheader(found.rows.compared.label, divider="gray")
+    if not len(found.rows):
+        empty("filter_alt_off", plain(" ".join(found.caveats)))
+        st.stop()
+    outstanding = chosen if mode == _PICK else []
+    _agreement(asked, found, outstanding)
+    _tabs(asked, found, outstanding)

@@ -28,6 +28,11 @@ def downloads(draw: Draw, name: str, numbers: Callable[[], pd.DataFrame] | None 
             st.download_button(kind.name, _picture(draw, kind), f"{name}.{kind.value}", kind.mime, key=f"download_{name}_{kind.value}", on_click="ignore")
 
 
+def table_download(make: Callable[[], pd.DataFrame], name: str) -> None:
+    """Offer a table as CSV with its index, plain numbers in full; made when it is clicked."""
+    st.download_button("CSV", lambda: make().to_csv(), f"{name}.csv", "text/csv", icon=":material/download:", type="tertiary", key=f"download_{name}", on_click="ignore")
+
+
 def _csv(draw: Draw, numbers: Callable[[], pd.DataFrame] | None) -> str:
     from xfunc_core.plots.export import drawn_numbers
 

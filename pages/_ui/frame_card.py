@@ -7,7 +7,8 @@ import streamlit as st
 from pages._ui.shell import plain
 from pages._ui.structure_viewer import structure_viewer
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.tables import label_table
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.data.tables import label_table, pair_table_labels
 
 
 def frame_card(datasets: list[tuple[Dataset, int]], key: str) -> None:
@@ -20,3 +21,11 @@ def frame_card(datasets: list[tuple[Dataset, int]], key: str) -> None:
         with structure:
             structure_viewer(dataset.structure(row), key=f"{key}_{dataset.info.content_sha256[:8]}_{row}")
         labels.dataframe(label_table(datasets), hide_index=True)
+
+
+def pair_card(table: PairTable, row: int) -> None:
+    """Draw what a table of relaxed pairs knows of one pair; it holds no structure."""
+    pair = table.frames.iloc[row]
+    with st.container(border=True):
+        st.markdown(f"#### {plain(pair['formula'])}  \n:gray[{plain(pair['frame_id'])} · {pair['n_atoms']} atoms · line {pair['line']} of {plain(table.info.source)}]")
+        st.dataframe(pair_table_labels(table, row), hide_index=True)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 
+import pandas as pd
 import streamlit as st
 
+from xfunc_core.analysis.groups import Attribution
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.home import datasets_root, runs_root
+from xfunc_core.data.home import datasets_root, pair_tables_root, runs_root
 from xfunc_core.data.library import PAIRED, list_datasets, open_dataset
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.data.pair_table_import import list_pair_tables, open_pair_table
 from xfunc_core.data.pairing import pair
-from xfunc_core.data.pairs import PairingMethod, Pairs
-from xfunc_core.data.query import FrameQuery
+from xfunc_core.data.pairs import PairingMethod
+from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.validation import ValidationReport, validate
-from xfunc_core.explore import Exploration, explore
+from xfunc_core.explore.compared import Source
+from xfunc_core.explore.exploration import Exploration, explore
+from xfunc_core.explore.paper_figures import PaperFigures, paper_figures
+from xfunc_core.explore.selection import kept, queries_of
+from xfunc_core.explore.shifts import element_shifts
 from xfunc_core.launch import Preview, SweepPreview, preview_sweep
 from xfunc_core.launch import preview as preview_run
 from xfunc_core.quantities import Functional
-from xfunc_core.references.paired import PairedScheme
+from xfunc_core.references.paired import PairedReferences, PairedScheme, paired_references
 from xfunc_core.runs.estimate import evidence
 from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.results import RunResults
@@ -40,14 +49,79 @@ def validation(dataset: Dataset) -> ValidationReport:
     return _validation(dataset.info.name, dataset.info.content_sha256)
 
 
-def pairs(pbe: Dataset, r2scan: Dataset, how: PairingMethod) -> Pairs:
-    """The frames two datasets share."""
-    return _pairs(pbe.info.name, r2scan.info.name, pbe.info.content_sha256, r2scan.info.content_sha256, how.value)
+@dataclass(frozen=True)
+class SourceKey:
+    """What pairs come from, by name and content: two datasets and how they are paired, or one table of relaxed pairs."""
+
+    names: tuple[str, ...]
+    content: tuple[str, ...]
+    how: str = ""
 
 
-def exploration(pbe: Dataset, r2scan: Dataset, how: PairingMethod, scheme: PairedScheme) -> Exploration:
-    """Their correlations."""
-    return _exploration(pbe.info.name, r2scan.info.name, pbe.info.content_sha256, r2scan.info.content_sha256, how.value, scheme.value)
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a source: a quantity, what is subtracted, how rows are shared among elements, which pairs count."""
+
+    source: SourceKey
+    quantity: str
+    scheme: str
+    attribution: str
+    wanted: Filter
+
+
+def of_datasets(pbe: Dataset, r2scan: Dataset, how: PairingMethod) -> SourceKey:
+    """The pairs of two datasets."""
+    return SourceKey((pbe.info.name, r2scan.info.name), (pbe.info.content_sha256, r2scan.info.content_sha256), how.value)
+
+
+def of_table(table: PairTable) -> SourceKey:
+    """The pairs of a table."""
+    return SourceKey((table.info.name,), (table.info.content_sha256,))
+
+
+def pair_tables() -> list[PairTable]:
+    """All tables of relaxed pairs."""
+    return list_pair_tables(pair_tables_root())
+
+
+@st.cache_resource(max_entries=6, show_spinner="Pairing frames …")
+def source(key: SourceKey) -> Source:
+    """The pairs themselves."""
+    if len(key.names) == 1:
+        return open_pair_table(pair_tables_root(), key.names[0])
+    pbe, r2scan = (open_dataset(datasets_root(), name) for name in key.names)
+    return pair(pbe, r2scan, PairingMethod(key.how))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Comparing …")
+def explored(asked: Asked) -> Exploration:
+    """The rows that are asked for, and their agreement."""
+    found = source(asked.source)
+    scheme = _references(asked.source, asked.scheme) if asked.quantity == "referenced" else PairedScheme.LSTSQ
+    return explore(found, asked.quantity, scheme, Attribution(asked.attribution), kept(found, asked.wanted, _queries(asked.source)))
+
+
+@st.cache_data(max_entries=6, show_spinner="Resampling materials …")
+def shifts(key: SourceKey, scheme: str) -> pd.DataFrame:
+    """The shift of every element, with its interval."""
+    return element_shifts(source(key), _references(key, scheme))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Growing a decision tree …")
+def papers(asked: Asked) -> PaperFigures:
+    """The data of the paper's figures, of the pairs that pass the filter; fitted references are those of all pairs."""
+    found = source(asked.source)
+    return paper_figures(found, _references(asked.source, asked.scheme), kept(found, asked.wanted, _queries(asked.source)))
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _references(key: SourceKey, scheme: str) -> PairedReferences:
+    return paired_references(source(key), PairedScheme(scheme))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _queries(key: SourceKey) -> tuple[FrameQuery, ...]:
+    return queries_of(source(key))
 
 
 def partner(r2scan: Dataset, candidates: list[Dataset]) -> str:
@@ -99,19 +173,9 @@ def _query(name: str, content: str) -> FrameQuery:
     return FrameQuery(open_dataset(datasets_root(), name))
 
 
-@st.cache_resource(max_entries=8, show_spinner="Pairing frames …")
-def _pairs(pbe: str, r2scan: str, hash_pbe: str, hash_r2scan: str, how: str) -> Pairs:
-    return pair(open_dataset(datasets_root(), pbe), open_dataset(datasets_root(), r2scan), PairingMethod(how))
-
-
 @st.cache_resource(max_entries=8, show_spinner="Looking at every frame …")
 def _validation(name: str, content: str) -> ValidationReport:
     return validate(open_dataset(datasets_root(), name))
-
-
-@st.cache_resource(max_entries=16, show_spinner="Correlating …")
-def _exploration(pbe: str, r2scan: str, hash_pbe: str, hash_r2scan: str, how: str, scheme: str) -> Exploration:
-    return explore(_pairs(pbe, r2scan, hash_pbe, hash_r2scan, how), PairedScheme(scheme))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading predictions …")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,36 +14,63 @@ from xfunc_core.elements import SYMBOLS, Z_OF
 from xfunc_core.plots.periodic_table import periodic_table_figure
 
 
-def periodic_table(
+def periodic_table(values: Mapping[str, float], *, key: str, **look: Any) -> list[str]:
+    """Draw the table and return the symbols of the chosen elements, by atomic number.
+
+    The choice is in the URL under ``key``, and survives reruns and page switches. The other
+    arguments are those of `element_chart`.
+    """
+    table = st.container()
+    chosen = element_box(values, key)
+    with table:
+        element_chart(values, chosen, key=key, **look)
+    return chosen
+
+
+def element_box(symbols: Iterable[str], key: str) -> list[str]:
+    """The box that holds the choice, which keyboards and screen readers reach, and a button that empties it."""
+    known = {symbol for symbol in symbols if symbol in Z_OF} | set(st.session_state.get(key, ()))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.multiselect(
+            "Chosen elements",
+            [symbol for symbol in SYMBOLS if symbol in known],
+            key=key,
+            placeholder="Click elements in the table, or choose them here",
+            label_visibility="collapsed",
+            bind="query-params",
+            persist_state="session",
+        )
+        st.button("Clear", key=f"{key}_clear", on_click=_put, args=(key, []), disabled=not chosen, icon=":material/close:")
+    return sorted(chosen, key=Z_OF.__getitem__)
+
+
+def element_chart(
     values: Mapping[str, float],
+    chosen: list[str],
     *,
     key: str,
     title: str = "",
     unit: str = "",
     counts: Mapping[str, int] | None = None,
     diverging: bool = False,
+    middle: float = 0.0,
     log: bool = False,
     number_format: Callable[[float], str] = "{:.3g}".format,
     short_format: Callable[[float], str] | None = None,
-) -> list[str]:
-    """Draw the table and return the symbols of the chosen elements, by atomic number.
+) -> None:
+    """Draw the table; a click takes an element into the choice of the `element_box` of that key, or out of it.
 
-    The choice is in the URL under ``key``, and survives reruns and page switches. The other
-    arguments are those of ``periodic_table_figure``.
+    The other arguments are those of ``periodic_table_figure``.
     """
-    table = st.container()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = sorted(_choose(values, key), key=Z_OF.__getitem__)
 
-        def draw(dark: bool) -> go.Figure:
-            return periodic_table_figure(
-                values, title=title, unit=unit, counts=counts, selected=chosen, diverging=diverging, log=log,
-                dark=dark, number_format=number_format, short_format=short_format,
-            )  # fmt: skip
+    def draw(dark: bool) -> go.Figure:
+        return periodic_table_figure(
+            values, title=title, unit=unit, counts=counts, selected=chosen, diverging=diverging, middle=middle, log=log,
+            dark=dark, number_format=number_format, short_format=short_format,
+        )  # fmt: skip
 
-        downloads(draw, f"{key}_table", lambda: _numbers(values, counts, f"{title} ({unit})" if unit else title))
     chart = f"{key}_table_{st.session_state.get(_clicks(key), 0)}"
-    table.plotly_chart(
+    st.plotly_chart(
         draw(st.context.theme.type == "dark"),
         key=chart,
         theme=None,
@@ -51,29 +79,12 @@ def periodic_table(
         selection_mode="points",
         alt=f"Periodic table: {title}",
     )
-    return chosen
+    downloads(draw, f"{key}_table", lambda: _numbers(values, counts, f"{title} ({unit})" if unit else title))
 
 
 def _numbers(values: Mapping[str, float], counts: Mapping[str, int] | None, title: str) -> pd.DataFrame:
     found = pd.DataFrame({"element": list(values), "z": [Z_OF[symbol] for symbol in values], title: list(values.values())})
     return found if counts is None else found.assign(n=[counts.get(symbol) for symbol in values])
-
-
-def _choose(values: Mapping[str, float], key: str) -> list[str]:
-    """The box that holds the choice, which keyboards and screen readers reach, and a button that empties it."""
-    known = {symbol for symbol in values if symbol in Z_OF} | set(st.session_state.get(key, ()))
-    options = [symbol for symbol in SYMBOLS if symbol in known]
-    chosen = st.multiselect(
-        "Chosen elements",
-        options,
-        key=key,
-        placeholder="Click elements in the table, or choose them here",
-        label_visibility="collapsed",
-        bind="query-params",
-        persist_state="session",
-    )
-    st.button("Clear", key=f"{key}_clear", on_click=_put, args=(key, []), disabled=not chosen, icon=":material/close:")
-    return chosen
 
 
 def _toggle(key: str, chart: str) -> None:

@@ -53,7 +53,7 @@ def test_from_data_to_parity_plot(browser_page, serve, tmp_path: Path) -> None:
     click_element(page, column=16, row=2)  # oxygen
     page.get_by_text(re.compile(rf"\b{frames_with('O')} selected")).wait_for()
     assert "explore_elements=O" in page.url
-    point = page.locator(".js-plotly-plot").nth(1).locator(".scatterlayer .trace").nth(1).locator("path.point").first
+    point = page.locator(".js-plotly-plot").nth(1).locator(".scatterlayer path.point").first
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

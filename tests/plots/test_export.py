@@ -40,7 +40,7 @@ from xfunc_core.quantities import ENERGY, FORCE, Quantity
 
 SVG = "{http://www.w3.org/2000/svg}"
 MAGIC = {FigureFormat.PNG: b"\x89PNG\r\n\x1a\n", FigureFormat.PDF: b"%PDF-1.", FigureFormat.SVG: b"<?xml"}
-NO_FILE = {"structure_figure", "apply_theme", "energy_scatter", "shift_against_z_figure"}
+NO_FILE = {"structure_figure", "apply_theme"}
 """What returns a figure and has no file: three dimensions are turned in the browser, and the look is no figure."""
 
 
@@ -71,7 +71,7 @@ def shifts() -> go.Figure:
 
 def importances() -> go.Figure:
     return importance_figure(
-        pd.DataFrame({"per_atom": np.arange(30.0), "permutation_mean": np.arange(30.0), "permutation_std": 0.5}, index=list(SYMBOLS[:30])),
+        pd.DataFrame({"per_atom": np.arange(30.0), "permutation": np.arange(30.0), "permutation_std": 0.5}, index=list(SYMBOLS[:30])),
         1234,
     )
 

@@ -50,6 +50,12 @@ def test_zero_is_a_value_and_in_the_middle_of_a_diverging_scale():
     assert list(trace(periodic_table_figure({"O": 0.0}, diverging=True), "elements").customdata) == ["O"]
 
 
+def test_a_ratio_has_its_middle_at_one():
+    scale = colour_scale([0.8, 1.0, 1.5], diverging=True, log=False, dark=False, middle=1.0)
+    assert (scale.low, scale.high, scale.position(1.0)) == (0.5, 1.5, 0.5)
+    assert colour_scale([1.0], diverging=True, log=False, dark=False, middle=1.0).position(1.0) == 0.5
+
+
 def test_the_strongest_colour_is_furthest_from_zero():
     falling, rising = (colour_scale(values, diverging=False, log=False, dark=False) for values in ([-16.0, -0.1], [0.1, 16.0]))
     assert falling.colour(-16.0) == rising.colour(16.0)

@@ -62,17 +62,17 @@ def test_nothing_and_one_element_are_drawn_or_said(table) -> None:
 
 def test_importances_are_sorted_and_keep_their_spread() -> None:
     names = [f"E{i}" for i in range(40)]
-    table = pd.DataFrame({"per_atom": np.arange(40.0), "permutation_mean": np.arange(40.0)[::-1], "permutation_std": 0.5}, index=names)
+    table = pd.DataFrame({"per_atom": np.arange(40.0), "permutation": np.arange(40.0)[::-1], "permutation_std": 0.5}, index=names)
     table.loc["E39", "per_atom"] = math.nan
     impurity, permutation = importance_figure(table, 1234).data
     assert list(impurity.x) == list(range(39 - SHOWN, 39)) and list(impurity.customdata) == names[39 - SHOWN : 39]
-    np.testing.assert_array_equal(permutation.x, 39 - np.asarray(impurity.x))
-    assert set(permutation.error_x.array) == {0.5}
+    np.testing.assert_array_equal(permutation.x, 1000 * (39 - np.asarray(impurity.x)))
+    assert set(permutation.error_x.array) == {500.0}
     figure = importance_figure(table, 1234)
     assert figure.layout.annotations[-1].text.startswith(f"N = 1,234 pairs · the {SHOWN} largest of 39 elements")
     assert list(figure.layout.yaxis.ticktext) == list(impurity.customdata)
 
 
 def test_importances_of_nothing_are_said() -> None:
-    empty = pd.DataFrame({"per_atom": [], "permutation_mean": [], "permutation_std": []})
+    empty = pd.DataFrame({"per_atom": [], "permutation": [], "permutation_std": []})
     assert "too few pairs" in importance_figure(empty, 0).layout.annotations[0].text

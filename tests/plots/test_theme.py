@@ -4,6 +4,8 @@ import plotly.graph_objects as go
 import pytest
 
 from xfunc_core.plots.theme import (
+    CENTRED_NOTE_WIDTH,
+    NOTE_WIDTH,
     apply_theme,
     faded,
     log_ticks,
@@ -29,6 +31,13 @@ def test_a_long_note_is_broken_at_its_dots_and_gets_room():
     assert short.layout.annotations[0].text == "N = 3"
     assert long.layout.annotations[0].text.count("<br>") == 2
     assert long.layout.margin.t > short.layout.margin.t
+
+
+def test_a_sentence_longer_than_a_line_is_broken_between_words():
+    sentence = "Every value counts for each element in its structure with the atomic fraction of that element."
+    for centred, width in ((False, NOTE_WIDTH), (True, CENTRED_NOTE_WIDTH)):
+        lines = apply_theme(go.Figure(), note=f"N = 3 · {sentence}", centred=centred).layout.annotations[0].text.split("<br>")
+        assert max(map(len, lines)) <= width and " ".join(lines) in (f"N = 3 {sentence}", f"N = 3 · {sentence}")
 
 
 def test_the_legend_shows_only_when_it_has_rows():

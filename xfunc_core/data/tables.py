@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.pair_table import PairTable
 from xfunc_core.elements import Z_OF
-from xfunc_core.quantities import ENERGY, FORCE, MAGMOM, MISSING, STRESS, VOIGT, count_text
+from xfunc_core.quantities import ENERGY, FORCE, MAGMOM, MISSING, STRESS, VOIGT, Functional, Quantity, count_text
+
+VOLUME = Quantity("volume", "Volume", "Å³/atom", "Å³/atom", 1.0, 3, 2)
 
 
 def label_table(frames: list[tuple[Dataset, int]]) -> pd.DataFrame:
@@ -21,6 +24,18 @@ def label_table(frames: list[tuple[Dataset, int]]) -> pd.DataFrame:
         for dataset, row in frames:
             columns[dataset.functional.label].append(read(dataset, row))
     return pd.DataFrame(columns)
+
+
+def pair_table_labels(table: PairTable, row: int) -> pd.DataFrame:
+    """What a table of relaxed pairs knows of one pair in both functionals, formatted; what it knows of neither is left out."""
+    kinds = {"energy": ENERGY, "formation_energy": ENERGY, "volume": VOLUME}
+    rows = []
+    for kind, quantity in kinds.items():
+        values = [float(table.label(f"{kind}_{functional.value}")[row]) for functional in Functional]
+        if np.isfinite(values).any():
+            written = {functional.label: quantity.value(value) for functional, value in zip(Functional, values, strict=True)}
+            rows.append({"Label": kind.replace("_", " ").capitalize(), "Unit": quantity.unit, **written, "r²SCAN − PBE": quantity.value(values[1] - values[0])})
+    return pd.DataFrame(rows)
 
 
 def _energy(dataset: Dataset, row: int) -> str:

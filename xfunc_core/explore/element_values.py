@@ -7,13 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from xfunc_core.elements import SYMBOLS
+from xfunc_core.explore.compared import Source
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.selection import pair_names
 from xfunc_core.explore.statistics import Statistic
-from xfunc_core.quantities import Functional
+from xfunc_core.quantities import Functional, Quantity
 
 RANKS = ("spearman", "kendall")
 """Statistics that need a sort of every group, and so the whole table of elements."""
+ERRORS = ("mae", "rmse", "spread")
+"""Statistics that are written in the unit of errors."""
+COUNTS = ("n", "n_materials")
+
+
+def elements_of(source: Source) -> list[str]:
+    """Symbols of the elements in the pairs, by atomic number."""
+    return [SYMBOLS[column] for column in np.flatnonzero(source.composition.any(axis=0))]
 
 
 def element_values(found: Exploration, shown: Statistic) -> dict[str, float]:
@@ -55,3 +65,11 @@ def row_table(found: Exploration) -> pd.DataFrame:
             f"difference ({unit})": rows.difference,
         }
     )
+
+
+def cell_text(shown: Statistic, quantity: Quantity, value: float) -> str:
+    """A statistic in the cell of a periodic table, where there is little room: three digits or so."""
+    number = value * quantity.error_scale if shown.key in ERRORS else value
+    size = abs(number)
+    decimals = 0 if size >= 99.5 or shown.key in COUNTS else 1 if size >= 9.95 else 2
+    return f"{number:.{decimals}f}".replace("-", "−")

@@ -50,6 +50,7 @@ def agreement_figure(
     result: Agreement,
     *,
     names: Callable[[np.ndarray], Sequence[str]] | None = None,
+    ids: ArrayLike | None = None,
     words: Sequence[str] = (),
     selected: ArrayLike | None = None,
     dark: bool = False,
@@ -57,14 +58,15 @@ def agreement_figure(
 ) -> go.Figure:
     """Draw r²SCAN against PBE with y = x and the total-least-squares line, the differences below and their histogram beside.
 
-    Each point carries its row in ``customdata``. Above ``max_points`` values the figure is a logarithmic density made here, with the
+    Each point carries its id in ``customdata``. Above ``max_points`` values the figure is a logarithmic density made here, with the
     values whose difference is furthest from the middle one as points. Both axes have one range unless that would hide everything.
 
     Args:
         x, y: shape (R,), PBE and r²SCAN values in the quantity's unit; a NaN on either side leaves the row out.
         quantity: what is drawn.
         result: the agreement of these rows; its N, r and slope are written on the figure.
-        names: of the given rows, shown on hover.
+        names: of the given ids, shown on hover.
+        ids: shape (R,), whole numbers, such as the pair of each row; the row itself without them.
         words: what else is written above the plot: how rows are attributed, which references were subtracted.
         selected: shape (R,), true for rows to stand out; the others turn quiet.
         dark: whether the page is dark.
@@ -86,11 +88,19 @@ def agreement_figure(
             add_density(fig, part.x, part.y, spans, part.density, "y", (CELLS, CELLS))
             add_density(fig, part.x, part.difference, (spans[0], (edges[0], edges[-1])), part.density, "y2", (CELLS, CELLS // 2))
         if not as_density or part is parts[-1]:
-            _add_points(fig, part, quantity, names, furthest_from_middle(part.difference, OUTLIERS) if as_density else slice(None))
+            _add_points(
+                fig,
+                part,
+                quantity,
+                names,
+                None if ids is None else np.asarray(ids),
+                furthest_from_middle(part.difference, OUTLIERS) if as_density else slice(None),
+            )
         _add_histogram(fig, part, edges, quantity, c)
     _lay_out(fig, quantity, spans, c, (edges[0], edges[-1]))
     note = " · ".join([*_said(result, parts, selected), *words, *_drawing(spans, as_density, parts)])
-    return apply_theme(fig, dark, height=640, note=note, legend_rows=1 + math.isfinite(result.slope.value), centred=True)
+    apply_theme(fig, dark, height=640, note=note, legend_rows=1 + math.isfinite(result.slope.value), centred=True)
+    return fig.update_layout(legend={"itemsizing": "trace"})  # lines as thin as they are drawn
 
 
 def _parts(x: np.ndarray, y: np.ndarray, selected: ArrayLike | None, c: Palette) -> list[_Values]:
@@ -159,16 +169,22 @@ def _add_lines(
 
 
 def _add_points(
-    fig: go.Figure, part: _Values, quantity: Quantity, names: Callable[[np.ndarray], Sequence[str]] | None, chosen: np.ndarray | slice
+    fig: go.Figure,
+    part: _Values,
+    quantity: Quantity,
+    names: Callable[[np.ndarray], Sequence[str]] | None,
+    ids: np.ndarray | None,
+    chosen: np.ndarray | slice,
 ) -> None:
     x, y, rows, digits = part.x[chosen], part.y[chosen], part.row[chosen], quantity.decimals
-    titles = [literal(name) for name in names(rows)] if names else [f"row {row}" for row in rows]
+    carried = rows if ids is None else ids[rows]
+    titles = [literal(name) for name in names(carried)] if names else [f"row {row}" for row in carried]
     few = isinstance(chosen, slice)
     shared = {
         "x": x,
         "mode": "markers",
         "marker": {"size": 6 if few else 3.5, "color": part.colour, "opacity": part.opacity},
-        "customdata": rows,
+        "customdata": carried,
         "text": titles,
         "showlegend": False,
         "name": "Values",

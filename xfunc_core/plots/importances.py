@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import apply_theme, nothing_to_draw, palette
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import ENERGY, count_text
 
 SHOWN = 24
 ROW = 20
@@ -19,12 +19,12 @@ def importance_figure(table: pd.DataFrame, n: int, words: tuple[str, ...] = (), 
     Impurity importance favours what takes many values, so an element counts as important only where both panels say so.
 
     Args:
-        table: indexed by symbol; ``per_atom``, ``permutation_mean`` and ``permutation_std``.
+        table: indexed by symbol; ``per_atom``, ``permutation`` and ``permutation_std`` (eV/atom).
         n: pairs the tree was fitted on.
         words: what is written above the plot beside N.
         dark: whether the page is dark.
     """
-    known = table.dropna(subset=["per_atom", "permutation_mean"])
+    known = table.dropna(subset=["per_atom", "permutation"])
     if known.empty:
         return nothing_to_draw("There are too few pairs to grow a decision tree.", dark)
     from plotly.subplots import make_subplots
@@ -44,10 +44,10 @@ def importance_figure(table: pd.DataFrame, n: int, words: tuple[str, ...] = (), 
         row=1,
         col=1,
     )
-    spread = {"array": shown["permutation_std"], "thickness": 1.2, "width": 3, "color": c.text}
+    spread = {"array": shown["permutation_std"] * ENERGY.error_scale, "thickness": 1.2, "width": 3, "color": c.text}
     fig.add_trace(
         go.Bar(
-            x=shown["permutation_mean"],
+            x=shown["permutation"] * ENERGY.error_scale,
             error_x=spread,
             marker={"color": c.accent},
             name="Permutation",
@@ -58,7 +58,7 @@ def importance_figure(table: pd.DataFrame, n: int, words: tuple[str, ...] = (), 
         col=2,
     )
     fig.update_xaxes(title="Impurity, per atom", row=1, col=1, nticks=4)
-    fig.update_xaxes(title="Permutation, ± 1 s.d.", row=1, col=2, nticks=4)
+    fig.update_xaxes(title=f"Rise of the error ({ENERGY.error_unit})", row=1, col=2, nticks=4)
     fig.update_yaxes(tickvals=at, ticktext=list(shown.index), range=[-0.6, len(shown) - 0.4])
     fig.update_layout(barmode="overlay", bargap=0)
     note = [

@@ -37,7 +37,7 @@ class ColourScale:
     """How values become colours.
 
     Attributes:
-        low, high: ends of the scale, in the values' unit; symmetric about 0 for diverging scales.
+        low, high: ends of the scale, in the values' unit; symmetric about the middle for diverging scales.
         log: whether the colour follows the logarithm.
         colours: evenly spaced along the scale.
     """
@@ -66,6 +66,7 @@ def periodic_table_figure(
     counts: Mapping[str, int] | None = None,
     selected: Collection[str] = (),
     diverging: bool = False,
+    middle: float = 0.0,
     log: bool = False,
     dark: bool = False,
     number_format: Callable[[float], str] = "{:.3g}".format,
@@ -79,14 +80,15 @@ def periodic_table_figure(
         unit: of the values.
         counts: N behind each value, shown on hover.
         selected: symbols to outline.
-        diverging: whether the scale is centred on 0.
+        diverging: whether the scale is centred on ``middle``.
+        middle: of a diverging scale: 0 for what is signed, 1 for a ratio.
         log: whether the colour follows the logarithm, for counts; values must be above 0.
         dark: whether the page is dark.
         number_format: writes a value without its unit.
         short_format: the same inside a cell, where there is little room.
     """
     known = {symbol: float(v) for symbol, v in values.items() if v is not None and math.isfinite(v) and not (log and v <= 0)}
-    scale = colour_scale(known.values(), diverging, log, dark)
+    scale = colour_scale(known.values(), diverging, log, dark, middle)
     c = palette(dark)
     fig = go.Figure()
     _add_targets(fig, known, counts or {}, unit, number_format)
@@ -104,14 +106,14 @@ def periodic_table_figure(
     )
 
 
-def colour_scale(values: Collection[float], diverging: bool, log: bool, dark: bool) -> ColourScale:
-    """The scale that holds all values; symmetric about 0 if diverging."""
+def colour_scale(values: Collection[float], diverging: bool, log: bool, dark: bool, middle: float = 0.0) -> ColourScale:
+    """The scale that holds all values; symmetric about ``middle`` if diverging."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if not values:
         log = False
     if diverging:
-        high = max(abs(low), abs(high)) or 1.0
-        low, log = -high, False
+        half = max(abs(low - middle), abs(high - middle)) if values else 1.0
+        low, high, log = middle - (half or 1.0), middle + (half or 1.0), False
     colours = _SCALES[diverging, dark]
     if not diverging and high <= 0 and low < high:
         colours = colours[::-1]  # the strongest colour belongs to the value furthest from 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -27,6 +28,8 @@ PLAIN_NUMBERS = {"exponentformat": "none", "separatethousands": True}
 """Axis settings for 10,000 instead of 10k."""
 NOTE_WIDTH = 62
 """Characters in a line of a note; it fits a figure 500 pixels wide."""
+CENTRED_NOTE_WIDTH = 48
+"""The same for square plots, which stand side by side and on phones; it fits 370 pixels."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def apply_theme(
         legend_rows: rows to keep free below the plot for the legend; 0 shows none.
         centred: whether note and legend sit in the middle, for square plots on a wide page.
     """
-    lines = _wrapped(note)
+    lines = _wrapped(note, CENTRED_NOTE_WIDTH if centred else NOTE_WIDTH)
     bottom = 56 + LEGEND_ROW * legend_rows + (8 if legend_rows else 0)
     fig.update_layout(
         template=template(dark),
@@ -175,11 +178,11 @@ def add_note(fig: go.Figure, text: str, centred: bool = False) -> None:
     )
 
 
-def _wrapped(note: str) -> list[str]:
-    """Break a note at its " · " so that it fits a narrow page."""
+def _wrapped(note: str, width: int) -> list[str]:
+    """Break a note at its " · ", and a long part of it between words, so that it fits a narrow page."""
     lines: list[str] = []
-    for part in filter(None, note.split(" · ")):
-        if lines and len(lines[-1]) + len(part) + 3 <= NOTE_WIDTH:
+    for part in (line for said in note.split(" · ") for line in wrap(said, width)):
+        if lines and len(lines[-1]) + len(part) + 3 <= width:
             lines[-1] += f" · {part}"
         else:
             lines.append(part)
