@@ -11,7 +11,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from xfunc_core.analysis.agreement import STATISTICS, Agreement, agreement, agreements
-from xfunc_core.analysis.groups import Groups
+from xfunc_core.analysis.groups import Attribution, Groups, element_groups
+from xfunc_core.elements import Z_OF
 from xfunc_core.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -134,9 +135,24 @@ def test_a_line_without_a_direction_has_no_slope():
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match="not of the same rows"):
         agreement([1.0, 2.0], [1.0], [0])
+    with pytest.raises(DataError, match="3 weights for 2 rows"):
+        agreement([1.0, 2.0], [1.0, 2.0], [0, 1], [1.0, 1.0, 1.0])
 
 
 def test_the_costly_parts_can_be_left_out():
     x, y, materials = rows()
     found = agreement(x, y, materials, ranks=False)
     assert not found.spearman.known and not found.kendall.known and found.n_ranked == 0 and found.pearson.known
+
+
+def test_public_pairs_correlate_per_element_as_known(materials_project):
+    x, y, composition = (np.asarray(part) for part in materials_project[:3])
+    groups = element_groups(composition, np.arange(x.size), Attribution.CONTAINS)
+    found = agreements(x, y, np.arange(x.size), groups)
+    assert agreement(x, y, np.arange(x.size)).pearson.value == pytest.approx(0.070, abs=5e-4)
+    known = {"O": 0.24, "Fe": 0.20, "Na": -0.22, "Cu": -0.25}
+    assert {symbol: round(found[symbol].pearson.value, 2) for symbol in known} == known
+    for symbol in ("O", "Fe", "Na", "Cu"):
+        has = composition[:, Z_OF[symbol] - 1] > 0
+        assert values(found[symbol]) == pytest.approx(independent(x[has], y[has]), rel=1e-8)
+    assert len(found) == 81 and found["Xe"].too_few and found["Xe"].n == 1

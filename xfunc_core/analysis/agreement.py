@@ -59,7 +59,7 @@ class Agreement:
     Attributes:
         n: rows that are finite on both sides and weigh something.
         n_materials: materials among them.
-        n_effective: materials of equal weight that would tell as much (Kish); below `MIN_EFFECTIVE` there are no intervals.
+        n_effective: materials of equal weight that would tell as much (Kish); below `MIN_EFFECTIVE` there are no intervals; 0 where too few.
         n_ranked: rows that Spearman's and Kendall's coefficients are made of; fewer than ``n`` in very large groups.
         pearson: correlation coefficient.
         spearman: Pearson's coefficient of mid-ranks.
@@ -118,7 +118,10 @@ def agreement(
         DataError: the shapes differ.
     """
     n = np.asarray(x).size
-    groups = Groups(("all",), np.array([0, n]), np.arange(n), None if weights is None else np.asarray(weights, dtype=float))
+    weights = None if weights is None else np.asarray(weights, dtype=float)
+    if weights is not None and weights.shape != (n,):
+        raise DataError(f"There are {weights.size} weights for {n} rows; one for each row is needed.")
+    groups = Groups(("all",), np.array([0, n]), np.arange(n), weights)
     return agreements(x, y, materials, groups, ranks=ranks, intervals=intervals, seed=seed)["all"]
 
 
@@ -197,9 +200,9 @@ def _of_group(table: _Table, places: np.ndarray, weights: np.ndarray, limit: int
     sums = cluster_sums(table.x[places], table.y[places], weights, starts)
     values = moment_values(sums)
     n_effective = effective_number(sums.columns[0])
-    if n_effective < MIN_EFFECTIVE:
-        seed = None
-    ends = np.full((len(values), 2), np.nan) if seed is None else moment_intervals(sums, seed)
+    ends = np.full((len(values), 2), np.nan)
+    if seed is not None and n_effective >= MIN_EFFECTIVE:
+        ends = moment_intervals(sums, seed)
     estimates = {name: _estimate(value, end) for (name, value), end in zip(values.items(), ends, strict=True)}
     n_ranked = 0
     if limit and not (sums.constant_x or sums.constant_y):
@@ -220,7 +223,7 @@ def _rank_estimates(table: _Table, places: np.ndarray, weights: np.ndarray, star
     found = rank_correlation(dense_ranks(table.x[places]), dense_ranks(table.y[places]), weights)
     values = np.array([found.spearman, found.kendall])
     ends = np.full((2, 2), np.nan)
-    if seed is not None:
+    if seed is not None and effective_number(np.add.reduceat(weights, starts)) >= MIN_EFFECTIVE:
         ends = rank_intervals(values, np.stack([found.spearman_influence, found.kendall_influence]), weights, starts, seed)
     return {name: _estimate(value, end) for name, value, end in zip(("spearman", "kendall"), values, ends, strict=True)}
 
