@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from xfunc_core import commands_data, commands_frames
-from xfunc_core.answers import references, runs, sweeps, training
+from xfunc_core.answers import predictions, references, runs, sweeps, training
 from xfunc_core.answers.answer import Answer, Say
 from xfunc_core.command_parser import PROGRAM, Parser, UsageError, add_command
 from xfunc_core.data.home import home
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import QUANTITIES, Method
-from xfunc_core.references.schemes import Scheme
+from xfunc_core.references.missing import MissingReference
+from xfunc_core.references.scheme import Scheme
+from xfunc_core.references.tables import TableFormat
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.identity import Identity
 from xfunc_core.runs.locking import exclusive
@@ -42,7 +44,7 @@ A first walk through, on the data that comes with xfunc:
   {program} datasets                          what is there
   {program} check xfunc-dft-r2scan            whether it can be trusted
   {program} correlate                         PBE against r²SCAN, raw and referenced
-  {program} references xfunc-dft-r2scan       reference energies, fitted on the training part
+  {program} references xfunc-dft-r2scan       every reference scheme, before anything is trained
   {program} finetune xfunc-dft-r2scan --wait  fine-tune CHGNet with the paper's method M4
   {program} evaluate RUN                      its errors before and after
   {program} sweep xfunc-dft-r2scan --wait     M1 and M4 over four sizes and two seeds
@@ -56,30 +58,44 @@ __all__ = ["UsageError", "parser"]
 
 _BY_SWEEP = ("method", "train_size", "seed", "subset_seed", "sweep")
 """Settings that a sweep sets for each of its runs."""
-_FOR_REFERENCES = ("split_seed", "validation_fraction", "test_fraction", "train_size", "subset_seed")
-_CHOICES = {"method": [m.value for m in Method], "references": [s.value for s in Scheme if s is not Scheme.KEEP], "device": list(DEVICES)}
+_FOR_REFERENCES = ("split_seed", "validation_fraction", "test_fraction", "train_size", "subset_seed", "missing_references", "energy_weight", "huber_delta")
+_CHOICES = {"method": [m.value for m in Method], "references": [s.value for s in Scheme if s is not Scheme.KEEP], "device": list(DEVICES), "missing_references": [m.value for m in MissingReference]}
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line. A parsed command has ``run``, which takes the options and a `Say`."""
     whole = Parser(PROGRAM, description=_DESCRIPTION.format(program=PROGRAM, home=home()), epilog=_EPILOG.format(program=PROGRAM))
     added = whole.add_subparsers(metavar="COMMAND", required=True)
-    for add in (*commands_data.COMMANDS, *commands_frames.COMMANDS, _references, _finetune, _runs, _evaluate, _sweep, _scaling):
+    for add in (*commands_data.COMMANDS, *commands_frames.COMMANDS, _predict, _references, _finetune, _runs, _evaluate, _sweep, _scaling):
         add(added)
     return whole
 
 
 def _references(added: Any) -> None:
     def run(o: argparse.Namespace, say: Say) -> Answer:
-        return references.compare(_settings(o), say) if o.compare else references.references(_settings(o), Scheme(o.scheme), say)
+        export = tuple(o.export) if o.export else None
+        wanted = references.Asked(o.scheme, o.diagnose, o.learning_curve, o.refits, o.imported, export)
+        return references.references(_settings(o), wanted, say)
 
-    note = "\n".join(f"  {s.value:<14} {s.sentence}" for s in Scheme)
-    examples = ["xfunc-dft-r2scan", "xfunc-dft-r2scan --scheme lstsq --train-size 20", "xfunc-dft-r2scan --compare"]
-    command = add_command(added, "references", run, "Fit elemental reference energies (eV/atom) on the training part of a dataset.", examples, f"schemes:\n{note}")
+    note = "\n".join(f"  {s.value:<17} {s.sentence}" for s in Scheme)
+    examples = [f"xfunc-dft-r2scan {more}".rstrip() for more in ("", "--train-size 32", "--scheme lstsq", "--diagnose", "--learning-curve", "--export mace e0s.txt")]
+    command = add_command(added, "references", run, "Lay the reference schemes side by side: what the untrained network would do with each.", examples, f"schemes:\n{note}")
     command.add_argument("dataset")
-    command.add_argument("--scheme", choices=[s.value for s in Scheme], default=FinetuneSettings.references, help="how to choose them; see docs/references.md")
-    command.add_argument("--compare", action="store_true", help="lay the errors of the pretrained network under every scheme side by side")
+    command.add_argument("--scheme", choices=[*(s.value for s in Scheme), "table"], default="", help="show this one's energies; without it, --diagnose and --export take the recommended one")
+    command.add_argument("--diagnose", action="store_true", help="look closely at one scheme: what the frames determine, leverage, residuals, other tables")
+    command.add_argument("--learning-curve", action="store_true", help="the references' own error against the number of training frames")
+    command.add_argument("--refits", type=int, metavar="N", help="on resampled training materials, for the intervals; 100 if not given, 50 with more than 1,000 frames")
+    command.add_argument("--import", dest="imported", default="", metavar="FILE", help=f"compare with the table in a file ({', '.join(f.value for f in TableFormat)}), as the scheme 'table'")
+    command.add_argument("--export", nargs=2, metavar=("FORMAT", "FILE"), help=f"write one scheme's energies for another program: {', '.join(f.value for f in TableFormat)}")
     _setting_options(command, _FOR_REFERENCES)
+
+
+def _predict(added: Any) -> None:
+    examples = ["xfunc-dft-r2scan", "my-r2scan --background"]
+    note = "Energies are kept by the content of the dataset and of the model, so that nothing is evaluated twice. An interrupted run goes on where it stopped."
+    command = add_command(added, "predict", lambda o, say: predictions.predict(o.dataset, o.background, say), "Have the pretrained model evaluate a dataset once, for the references.", examples, note)
+    command.add_argument("dataset")
+    command.add_argument("--background", action="store_true", help="leave it to the background and return at once")
 
 
 def _finetune(added: Any) -> None:

@@ -1,95 +1,181 @@
-"""Answers about reference energies: fit one scheme, or lay all of them side by side."""
+"""Answers about reference energies: all schemes side by side, one of them closely, its table for other programs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from xfunc_core.analysis.metrics import error_summary
 from xfunc_core.answers import find
 from xfunc_core.answers.answer import Answer, Say, text_table
+from xfunc_core.answers.predictions import asked, teller
+from xfunc_core.answers.reference_tables import comparison_table, curve_tables, diagnosis_tables, element_table
+from xfunc_core.elements import Z_OF
+from xfunc_core.errors import ConfigError, DataError
+from xfunc_core.lab.comparison import compare
+from xfunc_core.lab.diagnosis import Diagnosis, diagnose
+from xfunc_core.lab.evidence import Evidence, gather, needed_rows, split_of
+from xfunc_core.lab.learning_curve import reference_curves
+from xfunc_core.lab.results import Comparison, SchemeResult
+from xfunc_core.lab.tables import read_references
 from xfunc_core.quantities import ENERGY, count_text
-from xfunc_core.references.schemes import ElementReferences, Scheme
-from xfunc_core.training.plan import make_plan
+from xfunc_core.references.element_references import Status
+from xfunc_core.references.tables import TableFormat, write_table
+from xfunc_core.runs.atomic import write_atomic
 from xfunc_core.training.settings import FinetuneSettings
 
-if TYPE_CHECKING:
-    from xfunc_core.model.samples import Sample
 
-_PARTS = ("train", "validation", "test")
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted of the references of a dataset.
+
+    Attributes:
+        scheme: its name; '' for the recommended one.
+        diagnose: look at it closely.
+        learning_curve: its error against the number of frames, and that of the others.
+        refits: for the intervals; None for what the data suggest.
+        imported: a file with a table to compare with the schemes.
+        export: format and file to write the scheme's table to.
+    """
+
+    scheme: str = ""
+    diagnose: bool = False
+    learning_curve: bool = False
+    refits: int | None = None
+    imported: str = ""
+    export: tuple[str, str] | None = None
 
 
-def references(settings: FinetuneSettings, scheme: Scheme, say: Say) -> Answer:
-    """Fit references on the training part of a dataset."""
+def references(settings: FinetuneSettings, wanted: Asked, say: Say) -> Answer:
+    """Compare the schemes on the training subset that the settings choose, and answer what is asked about one.
+
+    Raises:
+        ConfigError, DataError: the settings, the dataset or a file cannot be used.
+    """
+    if wanted.refits is not None and wanted.refits < 2:
+        raise ConfigError(f"{wanted.refits} refits give no interval: ask for at least 2, better 100.")
+    brought = read_references(Path(wanted.imported).expanduser()) if wanted.imported else None
     dataset = find.dataset(settings.dataset)
-    make_plan(settings, dataset)  # refuses what cannot be split before a second is spent on loading CHGNet
-    say("Loading CHGNet …")
-    from xfunc_core.model.chgnet import load_pretrained
-    from xfunc_core.training.finetune import fit_on_training_part
+    rows = needed_rows(split_of(settings, dataset))  # refuses what cannot be split before a second is spent on loading CHGNet
+    evidence = gather(settings, dataset, asked(dataset, rows, say))
+    if wanted.learning_curve:
+        return _curves(evidence, say)
+    table = brought.judged(evidence.held_back(dataset)) if brought else None
+    found = compare(evidence, table, wanted.refits, tell=teller("Refitting on resampled materials", say))
+    result = _chosen(found, wanted.scheme)
+    if wanted.export:
+        return _exported(result, *wanted.export, evidence)
+    if wanted.diagnose:
+        return _diagnosed(diagnose(evidence, found, result.name), result)
+    return _one(found, result) if wanted.scheme else _side_by_side(found)
 
-    [found] = fit_on_training_part(settings, dataset, scheme)
-    w_gga = load_pretrained().references.numpy()
-    rows = [
-        {
-            "Element": symbol,
-            "Frames": count_text(int(found.n_frames[i])),
-            f"w ({ENERGY.unit})": ENERGY.value(found.energies[i]),
-            f"w − w_GGA ({ENERGY.unit})": ENERGY.value(found.energies[i] - w_gga[i]),
-        }
-        for symbol, i in zip(found.fitted, np.flatnonzero(found.n_frames), strict=True)
-    ]
-    head = f"{scheme.label}: {found.source}. {scheme.sentence}"
+
+def _chosen(found: Comparison, name: str) -> SchemeResult:
+    name = name or found.recommendation.name
+    for lacking in found.unavailable:
+        if lacking.scheme.value == name:
+            raise ConfigError(f"The scheme {name} cannot be used with {found.title}: {lacking.reason[:1].lower()}{lacking.reason[1:]}")
+    if name not in {result.name for result in found.results}:
+        raise ConfigError(f"There is no scheme {name!r} here: bring a table along with --import, or choose one of those listed.")
+    return found.result(name)
+
+
+def _side_by_side(found: Comparison) -> Answer:
+    elements = f"{count_text(found.n_elements)} elements, of whose references they determine {count_text(found.rank)} combinations"
+    head = (
+        f"Energy errors of the pretrained network with each scheme's references, in {ENERGY.error_unit}; nothing is trained. Fitted on the "
+        f"{count_text(found.n_train)} training frames of {found.title} ({elements}); 95 % over {count_text(found.n_refits)} refits on resampled materials."
+    )
+    chosen = found.recommendation
+    after = [f"Recommended: {chosen.name}. {chosen.reason}", chosen.on_test, *found.off_scale, *found.coverage.sentences]
+    after += [f"{lacking.scheme.value} cannot be used: {lacking.reason[:1].lower()}{lacking.reason[1:]}" for lacking in found.unavailable]
+    after += (
+        [
+            f"{count_text(len(found.left_out))} frames are left out; the first, {found.left_out[0]['frame_id']}, because {found.left_out[0]['reason']}."
+        ]
+        if found.left_out
+        else []
+    )
+    data = {
+        "dataset": found.dataset,
+        "unit": ENERGY.unit,
+        "frames": {"train": found.n_train, "validation": found.n_validation, "test": found.n_test},
+        "elements": found.n_elements,
+        "rank": found.rank,
+        "refits": found.n_refits,
+        "schemes": {result.name: _numbers(result) for result in found.results},
+        "unavailable": {lacking.scheme.value: lacking.reason for lacking in found.unavailable},
+        "recommendation": chosen,
+        "coverage": found.coverage,
+        "off_scale": found.off_scale,
+        "left_out": found.left_out,
+    }
+    return Answer("\n".join([head, text_table(comparison_table(found)), *after]), data)
+
+
+def _one(found: Comparison, result: SchemeResult) -> Answer:
+    references = result.references
+    head = f"{result.label}: {references.source}. {result.sentence}"
+    opened = f"{count_text(len(references.fitted))} elements, rank {count_text(references.rank)}: {count_text(references.undetermined)} combinations of their energies are left open by these frames."
+    scale = [result.scale.sentence] if result.scale else []
+    text = [head, *([opened] if references.undetermined else []), *scale, text_table(element_table(found, result))]
+    extra = {
+        "unit": ENERGY.unit,
+        "undetermined": references.undetermined,
+        "errors": _numbers(result),
+        "sigma_over_refits": _by_element(result.sigma, references.fitted),
+    }
+    return Answer("\n".join(text), references.to_json() | extra)
+
+
+def _diagnosed(found: Diagnosis, result: SchemeResult) -> Answer:
+    scale = [result.scale.sentence] if result.scale else []
     return Answer(
-        "\n".join([head, *_rank_sentence(found), text_table(rows)]),
-        found.to_json() | {"unit": ENERGY.unit, "undetermined": found.undetermined},
+        "\n".join([f"{result.label} on these training frames:", *found.sentences, *scale, *diagnosis_tables(found)]),
+        {"unit": ENERGY.unit, "scheme": result.name, "diagnosis": found, "sentences": found.sentences},
     )
 
 
-def compare(settings: FinetuneSettings, say: Say) -> Answer:
-    """The energy errors of the pretrained network under each scheme's references, nothing trained."""
-    dataset = find.dataset(settings.dataset)
-    plan = make_plan(settings, dataset)
-    say("Loading CHGNet …")
-    from xfunc_core.model.chgnet import load_pretrained
-    from xfunc_core.model.predict import predict
-    from xfunc_core.model.samples import build_samples
-    from xfunc_core.training.finetune import fit_on_training_part
-
-    pretrained = load_pretrained()
-    samples = {part: build_samples(dataset, getattr(plan.split, part))[0] for part in _PARTS}
-    said = {part: predict(pretrained, samples[part]).energy for part in _PARTS}
-    w_gga = pretrained.references.numpy()
-    errors = {}
-    for scheme, found in zip(Scheme, fit_on_training_part(settings, dataset, *Scheme), strict=True):
-        shift = found.energies - w_gga
-        errors[scheme.value] = {part: _errors(samples[part], said[part] + _composition(samples[part]) @ shift) for part in _PARTS}
-    head = f"Energy errors of the pretrained network with each scheme's references, fitted on {count_text(len(samples['train']))} training frames of {dataset.info.title}; nothing is trained."
-    rows = [_compared(scheme, errors[scheme.value]) for scheme in Scheme]
-    return Answer(f"{head}\n{text_table(rows)}", {"dataset": settings.dataset, "unit": ENERGY.unit, "schemes": errors})
+def _curves(evidence: Evidence, say: Say) -> Answer:
+    found = reference_curves(evidence, tell=teller("Fitting on nested subsets", say))
+    head = f"Error of the references against the number of training frames of {evidence.title}: medians over {len(found.n_frames)} orders of the materials, in {ENERGY.error_unit}."
+    return Answer("\n".join([head, *curve_tables(found)]), {"dataset": evidence.dataset, "unit": ENERGY.unit, "curves": found})
 
 
-def _errors(samples: list[Sample], predicted: np.ndarray) -> dict[str, float]:
-    found = error_summary([sample.energy for sample in samples], predicted)
-    return {"n": found.n, "mae": found.mae, "rmse": found.rmse}
+def _exported(result: SchemeResult, format_name: str, file: str, evidence: Evidence) -> Answer:
+    formats = [format_.value for format_ in TableFormat]
+    if format_name not in formats:
+        raise ConfigError(f"{format_name!r} is no format of reference tables: choose one of {', '.join(formats)}.")
+    unknown = np.array([status is Status.UNKNOWN for status in result.references.status])
+    text = write_table(np.where(unknown, np.nan, result.references.energies), TableFormat(format_name), evidence.train.frames.functional)
+    path = Path(file).expanduser()
+    try:
+        write_atomic(path, text.encode())
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror or error}): check the path and its permissions.") from error
+    n = int((~unknown).sum())
+    said = f"Wrote {count_text(n)} reference energies of {result.name} to {path} as {format_name} reads them."
+    return Answer(said, {"file": path, "format": format_name, "scheme": result.name, "elements": n})
 
 
-def _compared(scheme: Scheme, errors: dict[str, dict[str, float]]) -> dict[str, Any]:
-    row: dict[str, Any] = {"Scheme": scheme.value}
-    for part in _PARTS:
-        e = errors[part]
-        row[f"{part.capitalize()} MAE / RMSE ({ENERGY.error_unit})"] = f"{ENERGY.error(e['mae'])} / {ENERGY.error(e['rmse'])}"
-        row[f"N {part}"] = count_text(int(e["n"]))
-    return row
+def _numbers(result: SchemeResult) -> dict[str, Any]:
+    parts = {
+        name: {"n": e.n, "mae": e.mae, "rmse": e.rmse}
+        for name, e in (("train", result.train), ("validation", result.validation), ("test", result.test), ("held_out", result.held_out))
+    }
+    return parts | {
+        "test_interval": result.test_interval,
+        "validation_interval": result.validation_interval,
+        "first_loss": result.first_loss,
+        "worst": result.worst,
+        "off_scale": result.is_off_scale,
+        "external": result.references.external,
+        "leaky": result.references.leaky,
+        "unknown": result.unknown,
+    }
 
 
-def _composition(samples: list[Sample]) -> np.ndarray:
-    return np.array([sample.composition.numpy() for sample in samples])
-
-
-def _rank_sentence(found: ElementReferences) -> list[str]:
-    if not found.undetermined:
-        return []
-    return [
-        f"{len(found.fitted)} elements, rank {found.rank}: {found.undetermined} combinations of their energies are left open by these frames."
-    ]
+def _by_element(values: np.ndarray, symbols: tuple[str, ...]) -> dict[str, float]:
+    return {symbol: float(values[Z_OF[symbol] - 1]) for symbol in symbols}

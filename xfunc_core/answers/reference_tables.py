@@ -1,0 +1,126 @@
+"""Rows of the tables that answers about reference energies print."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xfunc_core.answers.answer import text_table
+from xfunc_core.elements import SYMBOLS
+from xfunc_core.lab.diagnosis import Diagnosis
+from xfunc_core.lab.learning_curve import ReferenceCurves
+from xfunc_core.lab.results import Comparison, Interval, SchemeResult
+from xfunc_core.quantities import ENERGY, MISSING, correlation_text, count_text
+
+
+def comparison_table(found: Comparison) -> list[dict[str, str]]:
+    """A row for each scheme, errors in meV/atom."""
+    return [_scheme_row(result, result.name == found.recommendation.name) for result in found.results]
+
+
+def element_table(found: Comparison, result: SchemeResult) -> list[dict[str, str]]:
+    """A row for each element of the training frames, and for each other one that the references know from elsewhere than a prior."""
+    rows = []
+    for i in np.flatnonzero(found.n_frames):
+        rows.append(
+            {
+                "Element": SYMBOLS[i],
+                "Frames": count_text(int(found.n_frames[i])),
+                f"w ({ENERGY.unit})": ENERGY.value(result.references.energies[i]),
+                f"w − w_GGA ({ENERGY.unit})": ENERGY.value(result.shift[i]),
+                f"σ, refits ({ENERGY.unit})": ENERGY.value(result.sigma[i]),
+                f"σ, fit ({ENERGY.unit})": ENERGY.value(result.references.uncertainty[i]),
+                "From": result.references.status[i].value,
+            }
+        )
+    return rows
+
+
+def diagnosis_tables(found: Diagnosis) -> list[str]:
+    """Elements, published tables and weighting, a text table each."""
+    return [text_table(_element_rows(found)), text_table(_agreement_rows(found)), _weighting_sentence(found)]
+
+
+def curve_tables(found: ReferenceCurves) -> list[str]:
+    """Test MAE and reference error by scheme and size, medians over the repeats."""
+    columns = [count_text(size) for size in found.sizes]
+    covered = {"Scheme": "elements covered"} | {c: f"{n:.0f}" for c, n in zip(columns, np.median(found.n_elements, axis=0), strict=True)}
+    tables = []
+    for title, values in (
+        ("Test MAE by training frames:", "test_mae"),
+        ("Reference error, root mean square of x·(w − w of all):", "reference_error"),
+    ):
+        rows = [
+            {"Scheme": c.scheme.value} | {n: ENERGY.error(v) for n, v in zip(columns, np.median(getattr(c, values), axis=0), strict=True)}
+            for c in found.curves
+        ]
+        tables += [title, text_table([*rows, covered])]
+    return tables
+
+
+def _scheme_row(result: SchemeResult, recommended: bool) -> dict[str, str]:
+    scale = "its prior is of another energy scale" if result.scheme and result.scheme.is_fitted else "another energy scale"
+    notes = [
+        word for word, holds in (("recommended", recommended), (scale, result.is_off_scale), ("leaky", result.references.leaky)) if holds
+    ]
+    return {
+        "Scheme": result.name,
+        "Test MAE": ENERGY.error(result.test.mae),
+        "RMSE": ENERGY.error(result.test.rmse),
+        "N": count_text(result.test.n),
+        "MAE over refits": _interval_text(result.test_interval),
+        "Held-out MAE": ENERGY.error(result.held_out.mae),
+        "N held out": count_text(result.held_out.n),
+        "Train MAE": ENERGY.error(result.train.mae),
+        "First loss": f"{result.first_loss:.4f}",
+        "Worst elements": ", ".join(f"{w.element} {ENERGY.error(w.mae)}" for w in result.worst),
+        "Note": ", ".join(notes),
+    }
+
+
+def _interval_text(interval: Interval) -> str:
+    if not np.isfinite(interval.low) or interval.low == interval.high:
+        return MISSING
+    return f"{ENERGY.error(interval.low)} to {ENERGY.error(interval.high)}"
+
+
+def _element_rows(found: Diagnosis) -> list[dict[str, Any]]:
+    rows = []
+    for residual in found.residuals:
+        i = SYMBOLS.index(residual.element)
+        rows.append(
+            {
+                "Element": residual.element,
+                "Frames": count_text(residual.n_frames),
+                "Leverage": f"{found.element_leverage[i]:.2f}",
+                f"σ ({ENERGY.unit})": ENERGY.value(found.sigma[i]),
+                f"Residual before, median ({ENERGY.error_unit})": _signed(residual.before[1]),
+                "after, quartiles": " ".join(_signed(quartile) for quartile in residual.after),
+            }
+        )
+    return rows
+
+
+def _agreement_rows(found: Diagnosis) -> list[dict[str, str]]:
+    return [
+        {
+            "Against": agreement.table,
+            "Elements": count_text(agreement.n_elements),
+            f"Mean gap ({ENERGY.unit})": ENERGY.value(agreement.mean_gap),
+            f"Mean distance after it ({ENERGY.unit})": ENERGY.value(agreement.spread),
+            "r": correlation_text(agreement.pearson),
+            "Furthest": ", ".join(f"{symbol} {ENERGY.value(gap)}" for symbol, gap in agreement.largest),
+        }
+        for agreement in found.agreements
+    ]
+
+
+def _weighting_sentence(found: Diagnosis) -> str:
+    effect = found.weighting
+    moved = ", ".join(f"{symbol} {ENERGY.value(change)}" for symbol, change in effect.largest) or "no element"
+    return f"Weighting by the size of the cell (lstsq-total) instead of per atom (lstsq) moves {moved} {ENERGY.unit} most; test MAE {ENERGY.error(effect.test_total)} against {ENERGY.error_with_unit(effect.test_per_atom)}."
+
+
+def _signed(value: float) -> str:
+    return f"{value * ENERGY.error_scale:,.1f}".replace("-", "−")
