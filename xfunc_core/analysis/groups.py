@@ -7,6 +7,7 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_array, issparse
 
 from xfunc_core.analysis.metrics import as_composition
 from xfunc_core.elements import METALLOIDS, METALS, N_REFERENCED, SYMBOLS, Z_OF
@@ -79,12 +80,12 @@ CHEMISTRIES: dict[str, str] = {
 
 
 def element_groups(
-    composition: ArrayLike, pair_of_row: ArrayLike, attribution: Attribution, element_of_row: ArrayLike | None = None
+    composition: ArrayLike | csr_array, pair_of_row: ArrayLike, attribution: Attribution, element_of_row: ArrayLike | None = None
 ) -> Groups:
     """The rows of every element that has any, in order of Z.
 
     Args:
-        composition: shape (P, 94), atomic fractions of the pairs, column Z − 1.
+        composition: shape (P, 94), atomic fractions of the pairs, column Z − 1; sparse and sorted by column if there are many.
         pair_of_row: shape (R,), the pair that each row belongs to.
         attribution: how rows are shared.
         element_of_row: shape (R,), Z of the atom that each row belongs to; needed for `Attribution.OWN`.
@@ -93,13 +94,14 @@ def element_groups(
         ConfigError: `Attribution.OWN` is asked for values that belong to no atom.
         DataError: the shapes do not fit.
     """
-    fractions, pair = as_composition(composition, len(np.asarray(composition))), np.asarray(pair_of_row)
+    pair = np.asarray(pair_of_row)
     if attribution is Attribution.OWN:
         return _own(pair, element_of_row)
-    pairs, columns = np.nonzero(fractions)
-    weights = fractions[pairs, columns] if attribution is Attribution.WEIGHTED else None
-    if not np.array_equal(pair, np.arange(len(fractions))):
-        pairs, entry = _rows_of_pairs(pairs, pair, len(fractions))
+    pairs, columns, fractions = _entries(composition)
+    weights = fractions if attribution is Attribution.WEIGHTED else None
+    n_pairs = composition.shape[0] if issparse(composition) else len(composition)
+    if not np.array_equal(pair, np.arange(n_pairs)):
+        pairs, entry = _rows_of_pairs(pairs, pair, n_pairs)
         columns, weights = columns[entry], None if weights is None else weights[entry]
     return _present(_compressed(SYMBOLS[:N_REFERENCED], columns, pairs, weights))
 
@@ -131,6 +133,15 @@ def chemistries(composition: np.ndarray) -> np.ndarray:
     members.append((n_metals >= 2) & (n_metals == has.sum(axis=1)))
     members += [has[:, Z_OF[first] - 1 : Z_OF[last]].any(axis=1) for first, last in _SERIES.values()]
     return np.stack(members, axis=1)
+
+
+def _entries(composition: ArrayLike | csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pair, column and fraction of everything that is not 0, pair by pair."""
+    if issparse(composition):
+        return np.repeat(np.arange(composition.shape[0]), np.diff(composition.indptr)), composition.indices, composition.data
+    fractions = as_composition(composition, len(np.asarray(composition)))
+    pairs, columns = np.nonzero(fractions)
+    return pairs, columns, fractions[pairs, columns]
 
 
 def _columns(symbols: frozenset[str]) -> list[int]:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy.sparse import csr_array
 
 from xfunc_core.data.pair_table_reading import LABELS
 from xfunc_core.elements import N_REFERENCED, Z_OF
@@ -172,6 +173,11 @@ class PairTable:
         rows = np.repeat(np.arange(len(self)), elements.value_lengths().to_numpy())
         found[rows, elements.flatten().to_numpy().astype(np.int64) - 1] = fractions.flatten().to_numpy()
         return found
+
+    @cached_property
+    def fractions(self) -> csr_array:
+        """The same as a sparse matrix, columns ascending: a few numbers a pair instead of 94."""
+        return csr_array(self.composition)
 
     @cached_property
     def frames(self) -> pd.DataFrame:

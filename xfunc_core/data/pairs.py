@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import DataError
@@ -109,6 +110,11 @@ class Pairs:
         """Atomic fractions of the pairs, shape (P, 94); the same on both sides, whatever the method."""
         every = np.array_equal(self.rows_r2scan, np.arange(len(self.r2scan)))
         return self.r2scan.composition if every else self.r2scan.composition[self.rows_r2scan]  # a copy may take hundreds of megabytes
+
+    @cached_property
+    def fractions(self) -> csr_array:
+        """The same as a sparse matrix, columns ascending: a few numbers a pair instead of 94."""
+        return csr_array(self.composition)
 
     @cached_property
     def materials(self) -> np.ndarray:

@@ -23,7 +23,7 @@ COUNTS = ("n", "n_materials")
 
 def elements_of(source: Source) -> list[str]:
     """Symbols of the elements in the pairs, by atomic number."""
-    return [SYMBOLS[column] for column in np.flatnonzero(source.composition.any(axis=0))]
+    return [SYMBOLS[column] for column in np.unique(source.fractions.indices)]
 
 
 def element_values(found: Exploration, shown: Statistic) -> dict[str, float]:

@@ -85,20 +85,12 @@ class Exploration:
     @cached_property
     def element_groups(self) -> Groups:
         """The rows of each element."""
-        return element_groups(*self._compositions, self.attribution, self.rows.element)
+        return element_groups(self.source.fractions, self.rows.pair, self.attribution, self.rows.element)
 
     @cached_property
     def chemistry_groups(self) -> Groups:
         """The rows of each chemistry."""
-        return chemistry_groups(*self._compositions)
-
-    @cached_property
-    def _compositions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Compositions of the pairs that have rows, shape (K, 94), and which of them each row belongs to, shape (R,)."""
-        first = np.diff(self.rows.pair, prepend=-1) != 0
-        pairs = self.rows.pair[first]
-        whole = self.source.composition
-        return (whole if len(pairs) == len(whole) else whole[pairs]), np.cumsum(first) - 1
+        return chemistry_groups(self.source.composition, self.rows.pair)
 
     @property
     def medians(self) -> dict[str, float]:

@@ -140,16 +140,15 @@ def _minus(
     words: str,
 ) -> ComparedRows:
     """Energies minus x·w of frames all of whose elements have a w; the others are counted by element."""
-    composition = source.composition if len(keep) == len(source) else source.composition[keep]
-    subtracted = composition @ np.stack([np.where(lacking, 0.0, w) for w in references], axis=1)
-    bad = composition[:, lacking][finite] > 0
-    known = finite.copy()
-    known[finite] = ~bad.any(axis=1)
+    subtracted = (source.fractions @ np.stack([np.where(lacking, 0.0, w) for w in references], axis=1))[keep]
+    bad = (source.fractions @ lacking.astype(float))[keep] > 0
+    known = finite & ~bad
     left_out = {NO_ENERGIES: int((~finite).sum())} if not finite.all() else {}
-    if not known[finite].all():
-        counts = zip(np.flatnonzero(lacking), bad.sum(axis=0), strict=True)
+    if (finite & bad).any():
+        holds = source.composition[keep[finite & bad]][:, lacking] > 0
+        counts = zip(np.flatnonzero(lacking), holds.sum(axis=0), strict=True)
         by_element = ", ".join(f"{SYMBOLS[z]} {n:,}" for z, n in sorted(counts, key=lambda c: -c[1]) if n)
-        left_out[f"frames with {words} ({by_element})"] = int(bad.any(axis=1).sum())
+        left_out[f"frames with {words} ({by_element})"] = len(holds)
     x, y = (energy[known] - subtracted[known, side] for side, energy in enumerate(energies))
     return ComparedRows(key, x, y, keep[known], None, left_out)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.data.query import EVERYTHING, LABELS, NUMBERS, Filter, FrameQuery
@@ -43,7 +44,7 @@ def kept(source: Source, wanted: Filter, queries: Sequence[FrameQuery]) -> np.nd
         return _passing(queries[0], wanted, len(source), np.arange(len(source)))
     sides = [(queries[0], len(source.pbe), source.rows_pbe), (queries[1], len(source.r2scan), source.rows_r2scan)]
     of_each = replace(wanted, text="", any_of=(), all_of=(), only=(), without=())
-    passing = _elements_pass(source.composition, wanted)
+    passing = _elements_pass(source.fractions, wanted)
     if of_each != EVERYTHING:
         passing &= np.logical_and(*(_passing(query, of_each, n, rows) for query, n, rows in sides))
     if wanted.text:
@@ -64,24 +65,26 @@ def pair_names(source: Source, pairs: np.ndarray) -> list[str]:
     return [f"{formula} · {frame_id}" for formula, frame_id in zip(frames["formula"], frames["frame_id"], strict=True)]
 
 
-def _elements_pass(composition: np.ndarray, wanted: Filter) -> np.ndarray:
+def _elements_pass(fractions: csr_array, wanted: Filter) -> np.ndarray:
     """Which compositions, shape (P, 94), hold the elements that are wanted: the two frames of a pair have one, so it is asked once."""
-    passing = np.ones(len(composition), dtype=bool)
+    passing = np.ones(fractions.shape[0], dtype=bool)
+    holds = csr_array((np.ones(fractions.nnz), fractions.indices, fractions.indptr), shape=fractions.shape)
     if wanted.any_of:
-        passing &= np.any(composition[:, _columns(wanted.any_of)] > 0, axis=1)
+        passing &= holds @ _marked(wanted.any_of) > 0
     if wanted.all_of:
-        columns = _columns(wanted.all_of)
-        passing &= np.all(composition[:, columns] > 0, axis=1) & (len(columns) == len(wanted.all_of))
+        passing &= holds @ _marked(wanted.all_of) == len(set(wanted.all_of))
     if wanted.only:
-        passing &= composition[:, _columns(wanted.only)].sum(axis=1) > 1 - 1e-9
+        passing &= holds @ (1 - _marked(wanted.only)) == 0
     if wanted.without:
-        passing &= ~np.any(composition[:, _columns(wanted.without)] > 0, axis=1)
+        passing &= holds @ _marked(wanted.without) == 0
     return passing
 
 
-def _columns(symbols: Sequence[str]) -> list[int]:
-    """Columns of a composition; none for what is heavier than plutonium, which CHGNet does not know."""
-    return [Z_OF[symbol] - 1 for symbol in symbols if Z_OF[symbol] <= N_REFERENCED]
+def _marked(symbols: Sequence[str]) -> np.ndarray:
+    """1 for the given elements, shape (94,); what is heavier than plutonium, which CHGNet does not know, is nowhere."""
+    marks = np.zeros(N_REFERENCED)
+    marks[[Z_OF[symbol] - 1 for symbol in symbols if Z_OF[symbol] <= N_REFERENCED]] = 1
+    return marks
 
 
 def _passing(query: FrameQuery, wanted: Filter, n_frames: int, rows: np.ndarray) -> np.ndarray:
