@@ -1,4 +1,4 @@
-"""References of resamples: each fit against numpy's least squares on repeated rows, coverage by simulation, blocks against materials."""
+"""References of resamples: each fit against numpy's least squares on repeated rows, coverage by simulation, blocks against materials, merged rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfunc_core.references import resampled
+from xfunc_core.references.merged_rows import merged_rows
 from xfunc_core.references.resampled import resampled_references
+from xfunc_core.references.solvers import triangle
 
 PRESENT = np.array([0, 7, 10, 16, 25])
 
@@ -69,3 +71,24 @@ def test_elements_that_always_come_together_are_left_open() -> None:
     x[:, 10] = x[:, 16] = 0.5
     assert np.isnan(resampled_references(x, np.arange(8.0), np.arange(8), n=3)).all()
     assert resampled_references(x[:0], np.empty(0), np.empty(0, dtype=int), n=3).shape == (3, 94)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
+def test_frames_of_one_composition_merged_give_the_same_fit(seed: int, n: int) -> None:
+    chance = np.random.default_rng(seed)
+    key = chance.integers(0, 12, size=n)
+    x, y, z = compositions(chance, 12)[key], chance.normal(size=n), chance.normal(size=n)
+    merged = merged_rows(key, y, z)
+    for target, mean in zip((y, z), merged.means, strict=True):
+        fit = triangle(x[merged.row], mean, merged.weight)
+        np.testing.assert_allclose(fit.solve(), np.linalg.lstsq(x, target, rcond=1e-12)[0], atol=1e-7)
+
+
+def test_weighted_rows_are_repeated_rows() -> None:
+    chance = np.random.default_rng(3)
+    materials = np.repeat(np.arange(40), 5)
+    x, y = compositions(chance, 40)[materials], chance.normal(size=200)
+    merged = merged_rows(materials, y)
+    whole = resampled_references(x, y, materials, n=10)
+    np.testing.assert_allclose(resampled_references(x[merged.row], merged.means[0], np.arange(40), n=10, weight=merged.weight), whole, atol=1e-9)

@@ -9,7 +9,8 @@ from xfunc_core.analysis.agreement import MIN_MATERIALS
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.explore.compared import Source
 from xfunc_core.quantities import ENERGY, MISSING, count_text
-from xfunc_core.references.paired import PairedReferences, PairedScheme
+from xfunc_core.references.merged_rows import merged_rows
+from xfunc_core.references.paired import PairedReferences, PairedScheme, compositions_of
 from xfunc_core.references.published import atomref
 from xfunc_core.references.resampled import resampled_references
 
@@ -31,7 +32,8 @@ def element_shifts(source: Source, references: PairedReferences, seed: int = 0) 
         seed: of the resamples.
     """
     both = np.flatnonzero(np.isfinite(source.energy_pbe) & np.isfinite(source.energy_r2scan))
-    composition, materials = source.composition[both], source.materials[both]
+    composition = source.composition if len(both) == len(source) else source.composition[both]
+    materials = source.materials[both]
     present = np.flatnonzero(composition.any(axis=0))
     n_materials = _materials_by_element(composition, materials)
     table = pd.DataFrame(
@@ -47,12 +49,19 @@ def element_shifts(source: Source, references: PairedReferences, seed: int = 0) 
         index=pd.Index([SYMBOLS[i] for i in present], name="element"),
     )
     if references.scheme is PairedScheme.LSTSQ and not references.is_exact and len(both):
-        difference = (source.energy_r2scan - source.energy_pbe)[both]  # least squares is linear, so this fit is the shift
-        found = resampled_references(composition, difference, materials, RESAMPLES, seed)[:, present]
+        found = _resampled(source, both, seed)[:, present]
         enough = ((np.isfinite(found).mean(axis=0) >= ENOUGH) & (table["n_materials"] >= MIN_MATERIALS) & table["shift"].notna()).to_numpy()
         if enough.any():
             table.loc[enough, "low"], table.loc[enough, "high"] = np.nanpercentile(found[:, enough], [2.5, 97.5], axis=0)
     return table
+
+
+def _resampled(source: Source, both: np.ndarray, seed: int) -> np.ndarray:
+    """Shifts of resamples of the materials, shape (RESAMPLES, 94): least squares is linear, so they are fits to the difference."""
+    key = source.materials[both].astype(np.int64) * (len(source) + 1) + compositions_of(source)[both]
+    merged = merged_rows(key, (source.energy_r2scan - source.energy_pbe)[both])
+    rows = both[merged.row]
+    return resampled_references(source.composition[rows], merged.means[0], source.materials[rows], RESAMPLES, seed, merged.weight)
 
 
 def shift_table(shifts: pd.DataFrame) -> pd.DataFrame:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+import pandas as pd
 
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.data.pairs import Pairs
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import Functional
+from xfunc_core.references.merged_rows import merged_rows
 from xfunc_core.references.published import atomref, matpes_atoms
-from xfunc_core.references.schemes import fit_lstsq, open_elements
+from xfunc_core.references.solvers import triangle
 
 VASP = "VASP"
 """How the energy scale of data begins that published references fit."""
@@ -106,15 +108,25 @@ def paired_references(pairs: Pairs | PairTable, scheme: PairedScheme) -> PairedR
     return _fitted(pairs)
 
 
+def compositions_of(pairs: Pairs | PairTable) -> np.ndarray:
+    """A whole number for each pair, equal only for pairs of one composition, shape (P,); pairs of one may differ where formulas are rounded."""
+    return np.arange(len(pairs)) if isinstance(pairs, PairTable) else pd.factorize(pairs.frames["formula"])[0]
+
+
 def _fitted(pairs: Pairs | PairTable) -> PairedReferences:
-    both = np.isfinite(pairs.energy_pbe) & np.isfinite(pairs.energy_r2scan)
-    composition = pairs.composition[both]
-    fits = [fit_lstsq(composition, energy[both]) for energy in (pairs.energy_pbe, pairs.energy_r2scan)]
-    known = [np.where(fit.n_frames > 0, fit.energies, np.nan) for fit in fits]
-    loose = tuple(SYMBOLS[i] for i in np.flatnonzero(open_elements(composition)))
-    return PairedReferences(
-        PairedScheme.LSTSQ, known[0], known[1], fits[0].undetermined, loose, bool(fits[0].rank >= both.sum()), int(both.sum())
-    )
+    both = np.flatnonzero(np.isfinite(pairs.energy_pbe) & np.isfinite(pairs.energy_r2scan))
+    if not len(both):
+        raise ConfigError(
+            "No pair has both energies, so no reference energies can be fitted: choose data with energies, or published references."
+        )
+    merged = merged_rows(compositions_of(pairs)[both], pairs.energy_pbe[both], pairs.energy_r2scan[both])
+    composition = pairs.composition[both[merged.row]]
+    fits = [triangle(composition, mean, merged.weight) for mean in merged.means]
+    known = np.isin(np.arange(composition.shape[1]), fits[0].present)
+    pbe, r2scan = (np.where(known, fit.solve(), np.nan) for fit in fits)
+    loose = tuple(SYMBOLS[i] for i in np.flatnonzero(fits[0].open))
+    n_open, is_exact = int(known.sum()) - fits[0].rank, fits[0].rank >= len(both)
+    return PairedReferences(PairedScheme.LSTSQ, pbe, r2scan, n_open, loose, is_exact, len(both))
 
 
 def _atoms(energies: dict[str, float]) -> np.ndarray:

@@ -21,7 +21,9 @@ _SINGULAR = 1e-10
 _OPEN = 1e-8
 
 
-def resampled_references(composition: np.ndarray, target: np.ndarray, materials: np.ndarray, n: int = 200, seed: int = 0) -> np.ndarray:
+def resampled_references(
+    composition: np.ndarray, target: np.ndarray, materials: np.ndarray, n: int = 200, seed: int = 0, weight: np.ndarray | None = None
+) -> np.ndarray:
     """References fitted to n resamples, eV/atom, shape (n, 94); NaN where a resample does not determine one.
 
     Args:
@@ -30,13 +32,15 @@ def resampled_references(composition: np.ndarray, target: np.ndarray, materials:
         materials: whole numbers, equal for frames of one material, shape (F,).
         n: resamples.
         seed: of the draws.
+        weight: factor on each row and its target, shape (F,); None for one.
     """
     found = np.full((n, composition.shape[1]), np.nan)
     if not len(target):
         return found
     chance = np.random.default_rng(seed)
     present = np.flatnonzero(composition.any(axis=0))
-    rows, cluster = _rows(composition[:, present], target, np.unique(materials, return_inverse=True)[1], chance)
+    weight = np.ones(len(target)) if weight is None else weight
+    rows, cluster = _rows(composition[:, present], target, weight, np.unique(materials, return_inverse=True)[1], chance)
     n_clusters = int(cluster.max()) + 1
     with one_blas_thread():
         for place, drawn in enumerate(chance.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n)):
@@ -46,14 +50,17 @@ def resampled_references(composition: np.ndarray, target: np.ndarray, materials:
     return found
 
 
-def _rows(composition: np.ndarray, target: np.ndarray, material: np.ndarray, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _rows(
+    composition: np.ndarray, target: np.ndarray, weight: np.ndarray, material: np.ndarray, chance: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows of fractions and target, shape (M, K + 1), and what is drawn as one, shape (M,)."""
     if len(target) <= MOST_ROWS:
-        return np.column_stack([composition, target]), material
+        return np.column_stack([composition, target]) * weight[:, None], material
     block = chance.permutation(np.arange(material.max() + 1) % BLOCKS)[material]
     parts = []
     for number in range(BLOCKS):
-        folded = triangle(composition[block == number], target[block == number])
+        here = block == number
+        folded = triangle(composition[here], target[here], weight[here])
         whole = np.zeros((len(folded.r), composition.shape[1] + 1))
         whole[:, folded.present] = folded.r
         whole[:, -1] = folded.d

@@ -1,0 +1,111 @@
+"""Tables for readers and files: units and digits of the vocabulary, intervals in brackets, plain numbers beside them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from xfunc_core.analysis.agreement import Agreement, Estimate
+from xfunc_core.data.library import open_dataset
+from xfunc_core.data.pairs import pair_by_id
+from xfunc_core.data.query import Filter
+from xfunc_core.errors import ConfigError
+from xfunc_core.explore.compared import COMPARED
+from xfunc_core.explore.exploration import explore
+from xfunc_core.explore.selection import containing, kept, pair_names, queries_of
+from xfunc_core.explore.statistics import STATISTICS
+from xfunc_core.explore.tables import chemistry_table, element_table, number_table, overall_table
+from xfunc_core.quantities import ENERGY, FORCE, STRESS
+
+E = "energy"
+
+
+@pytest.mark.parametrize(
+    ("key", "estimate", "quantity", "text"),
+    [
+        ("pearson", Estimate(0.98765, 0.9, 0.99), ENERGY, "0.9877 (0.9000 to 0.9900)"),
+        ("pearson", Estimate(-0.25), ENERGY, "−0.2500"),
+        ("shift", Estimate(-0.0001, -1.5, 0.00004), ENERGY, "0.000 (−1.500 to 0.000)"),
+        ("mae", Estimate(0.0189, 0.0157, 1.2), FORCE, "18.9 (15.7 to 1,200.0)"),
+        ("rmse", Estimate(1.8351), STRESS, "1.835"),
+        ("slope", Estimate(-2.0, -3.0, -1.0), ENERGY, "−2.000 (−3.000 to −1.000)"),
+        ("spread", Estimate(), ENERGY, "–"),
+    ],
+)
+def test_numbers_read_as_everywhere(key: str, estimate: Estimate, quantity, text: str) -> None:
+    known = {"shift": Estimate(1.0)} | {key: estimate}
+    assert STATISTICS[key].words(Agreement(10, 10, 10, **known), quantity) == text
+
+
+def test_too_few_is_said_and_counts_have_no_interval() -> None:
+    few = Agreement(2, 2)
+    assert STATISTICS["pearson"].words(few, ENERGY) == STATISTICS["mae"].words(few, ENERGY) == "too few to say"
+    assert STATISTICS["n"].words(Agreement(1234, 2), ENERGY) == "1,234"
+    assert STATISTICS["shift"].title(ENERGY) == "Mean r²SCAN − PBE (eV/atom)" and STATISTICS["mae"].title(FORCE) == "MAE (meV/Å)"
+
+
+def test_tables_of_the_bundled_pairs(bundled_home) -> None:
+    root = bundled_home / "datasets"
+    pairs = pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan"))
+    found = explore(pairs, "force")
+    x, y = found.rows.x, found.rows.y
+    row = element_table(found, ["O"]).iloc[0]
+    of_o = found.rows.element == 8
+    assert (row["Element"], row["Components"]) == ("O", str(of_o.sum()))
+    assert row["MAE (meV/Å)"].startswith(f"{1000 * np.abs(y - x)[of_o].mean():.1f} (")
+    plain = number_table(found.by_element, COMPARED["force"], "element").loc["O"]
+    assert plain["n"] == of_o.sum() and plain["mae"] == pytest.approx(np.abs(y - x)[of_o].mean())
+    assert plain["mae_low"] < plain["mae"] < plain["mae_high"]
+    assert list(chemistry_table(found)["Chemistry"])[:2] == ["oxides", "fluorides"]
+    angle = explore(pairs, "force_angle")
+    table = overall_table([found, angle])
+    assert table["N"].tolist() == [f"{len(x)} components", f"{len(angle.rows)} atoms"]
+    assert table.loc[1, "Pearson r"] == "–" and table.loc[1, "Mean r²SCAN − PBE"].endswith(" °")
+    median = element_table(angle, ["O"])["Median (°)"].iloc[0]
+    assert median == f"{np.median(angle.rows.y[angle.rows.element == 8]):.1f}"
+    assert math.isnan(angle.by_element["O"].pearson.value)
+
+
+# --- which pairs ------------------------------------------------------------------------------
+
+
+def test_a_text_may_be_in_the_ids_of_either_frame_and_numbers_must_be_of_both(make) -> None:
+    pairs = make(
+        (
+            ["Na"],
+            {E: -1.0, "forces": [[1.0, 0, 0]], "provenance": {"material_id": "left"}},
+            {E: -3.0, "provenance": {"material_id": "other"}},
+        ),
+        (["Na"], {E: -1.0}, {E: -3.0, "forces": [[3.0, 0, 0]]}),
+        (["Na", "Cl"], {E: -1.0}, {E: -3.0, "forces": None}),
+    )
+    asked = queries_of(pairs)
+    assert kept(pairs, Filter(), asked) is None
+    assert kept(pairs, Filter(text="left"), asked).tolist() == kept(pairs, Filter(text="other"), asked).tolist() == [True, False, False]
+    assert kept(pairs, Filter(ranges=(("largest_force", None, 2.0),)), asked).tolist() == [True, False, False]
+    assert kept(pairs, Filter(labels=("forces",)), asked).tolist() == [True, True, False]
+    assert kept(pairs, Filter(chemical_system="Na-Cl"), asked).tolist() == [False, False, True]
+    assert containing(pairs, []) is None and containing(pairs, ["Cl", "K"]).tolist() == [False, False, True]
+    assert pair_names(pairs, np.array([2])) == ["ClNa · f2"]
+
+
+def test_a_table_is_filtered_by_what_it_holds(make_table) -> None:
+    table = make_table("m1,NaCl,-1,-2,20\nm2,KCl,-1,-3,30\nm3,Na2O,-1,-4,\n", ",volume_r2scan_per_atom")
+    asked = queries_of(table)
+    for wanted, rows in (
+        (Filter(any_of=("Na",)), [0, 2]),
+        (Filter(all_of=("Na", "Cl")), [0]),
+        (Filter(only=("K", "Cl")), [1]),
+        (Filter(without=("Cl",)), [2]),
+        (Filter(chemical_system="O-Na"), [2]),
+        (Filter(text="M2"), [1]),
+        (Filter(ranges=(("energy_per_atom", -3.5, None),)), [0, 1]),
+        (Filter(ranges=(("volume_per_atom", None, 25.0),)), [0]),
+        (Filter(labels=("energy",)), [0, 1, 2]),
+    ):
+        assert np.flatnonzero(kept(table, wanted, asked)).tolist() == rows, wanted
+    for wanted in (Filter(labels=("forces",)), Filter(hubbard_u=True), Filter(ranges=(("pressure", 0.0, None),))):
+        with pytest.raises(ConfigError, match="A table of relaxed pairs knows nothing of"):
+            kept(table, wanted, asked)
