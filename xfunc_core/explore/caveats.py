@@ -20,6 +20,7 @@ def caveats(source: Source, rows: ComparedRows, references: PairedReferences | N
         *_nothing(source, rows, n_kept),
         *_scales(source, rows.key),
         *_references(source, references),
+        *_one_sided(rows),
         *rows.notes,
         *_left_out(source, rows),
     ]
@@ -66,6 +67,11 @@ def _references(source: Source, references: PairedReferences | None) -> Iterator
         others = sorted(scale or "not said" for scale in scales if not scale.startswith(VASP))
         if others:
             yield f"These references are of VASP with the potentials of the Materials Project; the energy scale of the data is {' and '.join(others)}, so they may not fit."
+
+
+def _one_sided(rows: ComparedRows) -> Iterator[str]:
+    if rows.one_sided and len(rows):
+        yield "One number for both functionals: mean, median and root mean square are those of the number itself."
 
 
 def _left_out(source: Source, rows: ComparedRows) -> Iterator[str]:

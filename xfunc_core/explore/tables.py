@@ -71,7 +71,7 @@ def _overall(found: Exploration) -> dict[str, str]:
     statistics = statistics_of(compared)
     row = {
         "Quantity": compared.label,
-        "N": f"{count_text(one.n)} {N_TITLES[compared.per].lower()}",
+        "N": f"{count_text(one.n)} {compared.per.value}{'' if one.n == 1 else 's'}",
         "Materials": count_text(one.n_materials),
     }
     for key, label in (
