@@ -15,7 +15,7 @@ from xfunc_core.runs.lifecycle import new_id
 from xfunc_core.training.settings import FinetuneSettings
 
 _DEFAULT = FinetuneSettings(dataset="any")
-_SCHEMES = [s for s in Scheme if s is not Scheme.KEEP]
+_SCHEMES = [s for s in Scheme if s not in (Scheme.KEEP, Scheme.TABLE)]
 
 
 def _controls() -> FinetuneSettings:

@@ -81,7 +81,7 @@ def _references(added: Any) -> None:
     examples = [f"xfunc-dft-r2scan {more}".rstrip() for more in ("", "--train-size 32", "--scheme lstsq", "--diagnose", "--learning-curve", "--export mace e0s.txt")]
     command = add_command(added, "references", run, "Lay the reference schemes side by side: what the untrained network would do with each.", examples, f"schemes:\n{note}")
     command.add_argument("dataset")
-    command.add_argument("--scheme", choices=[*(s.value for s in Scheme), "table"], default="", help="show this one's energies; without it, --diagnose and --export take the recommended one")
+    command.add_argument("--scheme", choices=[s.value for s in Scheme], default="", help="show this one's energies; without it, --diagnose and --export take the recommended one")
     command.add_argument("--diagnose", action="store_true", help="look closely at one scheme: what the frames determine, leverage, residuals, other tables")
     command.add_argument("--learning-curve", action="store_true", help="the references' own error against the number of training frames")
     command.add_argument("--refits", type=int, metavar="N", help="on resampled training materials, for the intervals; 100 if not given, 50 with more than 1,000 frames")

@@ -27,7 +27,7 @@ from xfunc_core.training.settings import FinetuneSettings
 
 
 def test_every_scheme_is_compared_or_its_lack_is_told(comparison: Comparison) -> None:
-    assert [result.scheme for result in comparison.results] == list(Scheme)
+    assert [result.scheme for result in comparison.results] == list(SCHEMES)
     assert comparison.unavailable == ()
     assert (comparison.n_train, comparison.n_validation, comparison.n_test) == (65, 14, 14)
     assert (comparison.n_elements, comparison.rank, comparison.n_refits) == (43, 39, 30)

@@ -193,7 +193,7 @@ def test_residual_stays_nearest_to_the_mean_shift_where_frames_leave_it_open(fra
     assert found.undetermined == 1
 
 
-@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("scheme", list(SCHEMES))
 def test_every_scheme_says_who_it_is_and_survives_json(synthetic, w_gga, scheme: Scheme) -> None:
     x, w = synthetic
     found = fit(scheme, x, x @ w + np.random.default_rng(8).normal(0, 0.1, len(x)), x @ w_gga, w_gga, "40 frames")

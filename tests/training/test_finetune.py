@@ -20,7 +20,10 @@ from xfunc_core.errors import DataError, RunError
 from xfunc_core.model.chgnet import scratch
 from xfunc_core.model.predict import Predictions, predict
 from xfunc_core.model.samples import build_samples
-from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, Scheme
+from xfunc_core.quantities import Functional
+from xfunc_core.references.published import matpes_atoms
+from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, Scheme, Status
+from xfunc_core.references.tables import TableFormat, write_table
 from xfunc_core.training import finetune
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -115,6 +118,24 @@ def test_trainable_references_move_at_their_own_rate_from_their_own_start(few: D
         assert moved[~seen].max() == 0.0  # no frame pulls at them
     before, now = job.pretrained.network.state_dict(), job.trainer.model.network.state_dict()
     assert float((before["mlp.layers.0.weight"] - now["mlp.layers.0.weight"]).abs().max()) < 2.01 * TINY.learning_rate
+
+
+def test_table_is_what_a_run_starts_from_and_is_marked_external(few: Dataset) -> None:
+    table = np.where(np.arange(94) == 7, np.nan, matpes_atoms(Functional.R2SCAN))  # without oxygen
+    given = replace(TINY, references="table", reference_table=write_table(table, TableFormat.MACE), reference_table_name="atoms.txt (mace)")
+    job = finetune.prepare(given, few)
+    known = np.isfinite(table)
+    np.testing.assert_array_equal(job.references.energies[known], table[known])
+    assert job.references.having(Status.PRIOR)[:1] == ("H",) and job.references.having(Status.UNKNOWN) == ()
+    told = job.references.to_json()
+    assert (told["scheme"], told["external"], told["leaky"]) == ("table", True, False)
+    assert told["source"] == "atoms.txt (mace); unseen elements: residual-smooth"
+    [smooth] = finetune.fit_on_training_part(TINY, few, Scheme.SMOOTH)
+    assert job.references.energies[7] == smooth.energies[7]
+    np.testing.assert_array_equal(job.trainer.model.references.numpy(), job.references.energies)
+    trained_from_it = finetune.prepare(replace(given, references="trainable", reference_start="table"), few)
+    np.testing.assert_array_equal(trained_from_it.references.energies[known], table[known])
+    assert trained_from_it.references.external and trained_from_it.references.scheme is Scheme.TRAINABLE
 
 
 def test_unseen_elements_get_the_prior_unless_the_settings_say_otherwise(few: Dataset) -> None:

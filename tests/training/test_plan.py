@@ -142,6 +142,17 @@ def test_elements_a_table_lacks_are_missing_though_training_has_them(xfunc_dft: 
     ]
 
 
+def test_elements_that_a_brought_table_lacks_are_named_and_dropped(xfunc_dft: Dataset) -> None:
+    settings = replace(SMALL, references="table", reference_table='{"O": -9.5, "H": -3.5}', missing_references="drop")
+    with pytest.raises(ConfigError, match="part holds an element without a reference energy"):
+        make_plan(settings, xfunc_dft)
+    plan = make_plan(replace(settings, missing_references="prior"), xfunc_dft)
+    before = make_plan(SMALL, xfunc_dft)
+    rows = np.concatenate([getattr(before.split, part) for part in PARTS])
+    held = set().union(*(xfunc_dft.structure(row).symbol_set for row in rows))
+    assert set(plan.missing) == held - {"O", "H"} != set()
+
+
 def test_part_that_would_be_empty_is_refused(few: Dataset) -> None:
     settings = FinetuneSettings("few", train_size=1, missing_references="drop")
     with pytest.raises(ConfigError, match="Every frame of the (validation|test) part holds an element without a reference energy"):

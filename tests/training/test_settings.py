@@ -6,13 +6,16 @@ import json
 import math
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import Method
-from xfunc_core.references.schemes import Scheme
+from xfunc_core.references.published import atomref
+from xfunc_core.references.schemes import SCHEMES, Scheme
+from xfunc_core.references.tables import TableFormat, write_table
 from xfunc_core.training.settings import DEVICES, LARGEST_SEED, MOST, FinetuneSettings
 
 WEIGHTS = ("energy_weight", "force_weight", "stress_weight", "magmom_weight")
@@ -28,6 +31,9 @@ WRONG = [
     ("reference_start", "trainable"),
     ("reference_start", "residual"),  # nothing is trained from it
     ("reference_learning_rate", 1e-2),
+    ("references", "table"),  # without one
+    ("reference_table", "{1: best}"),
+    ("reference_table", None),
     ("device", "tpu"),
     ("dataset", None),
     ("dataset", 3),
@@ -110,6 +116,17 @@ def test_training_of_references_follows_from_the_settings(given_settings: dict, 
         assert settings.rate_of_references == pytest.approx(rate)
 
 
+def test_table_is_read_to_the_last_bit_and_survives_a_file() -> None:
+    table = write_table(atomref("r2scan"), TableFormat.MACE)
+    settings = FinetuneSettings("few", references="table", reference_table=table, reference_table_name="my.txt (mace)")
+    np.testing.assert_array_equal(settings.table_energies, atomref("r2scan"))  # NaN for the silent holes
+    assert settings.scheme is settings.start_scheme is Scheme.TABLE
+    assert FinetuneSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert FinetuneSettings("few").table_energies is None
+    with pytest.raises(ConfigError, match="is no table. my.txt names 'Xy', which is neither"):
+        replace(settings, reference_table='{"Xy": 1.0}', reference_table_name="my.txt")
+
+
 def numbers(low: float, high: float, **kwargs: bool) -> st.SearchStrategy[float]:
     return st.floats(low, high, allow_nan=False, **kwargs)
 
@@ -119,7 +136,7 @@ def numbers(low: float, high: float, **kwargs: bool) -> st.SearchStrategy[float]
         {"dataset": st.text(max_size=20)},
         optional={
             "method": st.sampled_from([m.value for m in Method]),
-            "references": st.sampled_from([s.value for s in Scheme if s is not Scheme.KEEP]),
+            "references": st.sampled_from([s.value for s in SCHEMES if s is not Scheme.KEEP]),
             "device": st.sampled_from(DEVICES),
             "epochs": st.integers(1, MOST),
             "batch_size": st.integers(1, MOST),

@@ -69,7 +69,7 @@ def of_table(table: Table, name: str) -> ElementReferences:
     """
     known = np.isfinite(table.energies)
     return ElementReferences(
-        scheme=Scheme.ISOLATED_ATOMS,
+        scheme=Scheme.TABLE,
         energies=between_neighbours(table.energies),
         n_frames=np.zeros(N_REFERENCED, dtype=int),
         rank=0,

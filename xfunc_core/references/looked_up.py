@@ -79,6 +79,23 @@ class DeltaGauge(LookedUp):
         return self._table(frames, energies, source, stand_in=between_neighbours(energies))
 
 
+@dataclass(frozen=True)
+class BroughtTable(LookedUp):
+    """Energies of a table that somebody brought along; it has no default, so it is not among `SCHEMES`.
+
+    Attributes:
+        energies: eV/atom, shape (94,); NaN where the table has nothing, and there the line between its neighbours in Z stands in.
+        table: its name, for a reader.
+    """
+
+    key = Scheme.TABLE
+    energies: np.ndarray
+    table: str
+
+    def _fit(self, frames: ReferenceFrames) -> ElementReferences:
+        return self._table(frames, self.energies, self.table, stand_in=between_neighbours(self.energies))
+
+
 def between_neighbours(energies: np.ndarray) -> np.ndarray:
     """The same with every NaN replaced by the straight line in Z between the nearest known elements; 0 if none is known."""
     z = np.arange(len(energies))

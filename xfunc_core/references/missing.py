@@ -30,7 +30,9 @@ class MissingReference(Enum):
         }[self.value]
 
 
-def without_reference(scheme: Scheme, fitted: Composition, functional: Functional, own_atoms: np.ndarray | None = None) -> np.ndarray:
+def without_reference(
+    scheme: Scheme, fitted: Composition, functional: Functional, own_atoms: np.ndarray | None = None, table: np.ndarray | None = None
+) -> np.ndarray:
     """Which elements a scheme would have no number of its own for, shape (94,), bool.
 
     Args:
@@ -38,7 +40,10 @@ def without_reference(scheme: Scheme, fitted: Composition, functional: Functiona
         fitted: atomic fractions of the training frames that have an energy, shape (F, 94).
         functional: of the labels.
         own_atoms: isolated atoms that come with the data, eV, shape (94,), NaN where it has none.
+        table: that was brought along, eV/atom, as above; for `Scheme.TABLE`.
     """
+    if scheme is Scheme.TABLE and table is not None:
+        return np.isnan(table)
     if scheme is Scheme.NONE:
         return np.zeros(N_REFERENCED, dtype=bool)
     if scheme is Scheme.KEEP:

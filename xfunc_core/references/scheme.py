@@ -34,6 +34,7 @@ class Scheme(Enum):
     RIDGE_TO_PRIOR = "ridge-to-prior"
     ROBUST = "robust"
     TRAINABLE = "trainable"
+    TABLE = "table"
 
     @property
     def label(self) -> str:
@@ -73,6 +74,7 @@ _NEEDS = {
     Scheme.ELEMENTAL_SOLIDS: frozenset({Need.SOLIDS}),
     Scheme.DELTA_GAUGE: frozenset({Need.GGA, Need.BOTH_ATOMS}),
     Scheme.RIDGE_TO_PRIOR: frozenset({Need.ENERGIES, Need.PRIOR}),
+    Scheme.TABLE: frozenset[Need](),
 }
 _SAID = {
     Scheme.KEEP: ("Keep the GGA references", "w = w_GGA, unchanged (the paper's M3)."),
@@ -121,5 +123,9 @@ _SAID = {
     Scheme.TRAINABLE: (
         "Trained along with the network",
         "Starts from another scheme and trains w by gradient with a learning rate of its own; the paper's M2 starts at w_GGA and shares the network's rate, far too low for shifts of eV.",
+    ),
+    Scheme.TABLE: (
+        "A table that was brought along",
+        "w = the energies of a file, as they are: those of another program, of an earlier run, or your own atoms.",
     ),
 }

@@ -21,6 +21,7 @@ from xfunc_core.model.chgnet import PRETRAINED, ReferencedCHGNet, load_checkpoin
 from xfunc_core.model.predict import Predictions, predict
 from xfunc_core.model.samples import Sample, build_samples
 from xfunc_core.quantities import Method
+from xfunc_core.references.looked_up import BroughtTable
 from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.priors import Trainable
 from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, ReferenceScheme, Scheme, Status
@@ -197,7 +198,9 @@ def _starting_references(settings: FinetuneSettings, frames: ReferenceFrames) ->
 
 def _scheme(settings: FinetuneSettings, scheme: Scheme) -> ReferenceScheme:
     if scheme is Scheme.TRAINABLE and settings.trains_references:
-        return Trainable(SCHEMES[settings.start_scheme])
+        return Trainable(_scheme(settings, settings.start_scheme))
+    if scheme is Scheme.TABLE:
+        return BroughtTable(settings.table_energies, settings.reference_table_name or "a table that was brought along")
     return SCHEMES[scheme]
 
 

@@ -136,7 +136,7 @@ def _references_for_all(
     """
     own = dataset.info.isolated_atoms
     atoms = np.array([own.get(s, np.nan) for s in SYMBOLS[:N_REFERENCED]]) if own else None
-    lacking = without_reference(settings.start_scheme, dataset.composition[fitted], dataset.functional, atoms)
+    lacking = without_reference(settings.start_scheme, dataset.composition[fitted], dataset.functional, atoms, settings.table_energies)
     with_energy = np.isfinite(dataset.energy_per_atom)
     rows = np.concatenate([split.train, split.validation, split.test])
     hit = {

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xfunc_core.errors import ConfigError
+import numpy as np
+
+from xfunc_core.errors import ConfigError, DataError
 from xfunc_core.quantities import Method
 from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.scheme import Scheme
+from xfunc_core.references.tables import read_table
 
 DEVICES = ("cpu", "cuda")
 MOST = 1_000_000
@@ -35,6 +38,10 @@ class FinetuneSettings:
     """The scheme that trained references (M2, or trainable) start from; None for keep in M2 (paper) and residual-smooth else."""
     reference_learning_rate: float | None = None
     """Of trained references, in eV/atom a step; None shares the network's in M2 (paper) and takes ten times that else."""
+    reference_table: str = ""
+    """The table of the scheme table, as text in a format that `xfunc_core.references.tables` reads; eV/atom."""
+    reference_table_name: str = ""
+    """Where that table is from, for a reader."""
     missing_references: str = "prior"
     """What to do with frames that hold an element without a reference: fail, use the prior, or drop them."""
     epochs: int = 30
@@ -79,6 +86,7 @@ class FinetuneSettings:
         _one_of("references", self.references, [s.value for s in Scheme if s is not Scheme.KEEP])
         _one_of("missing_references", self.missing_references, [m.value for m in MissingReference])
         _check_training_of_references(self)
+        _check_table(self)
         _one_of("device", self.device, DEVICES)
         for name in ("epochs", "batch_size"):
             _whole(name, getattr(self, name), 1, MOST)
@@ -111,6 +119,15 @@ class FinetuneSettings:
         if self.reference_start is not None:
             return Scheme(self.reference_start)
         return Scheme.KEEP if Method(self.method) is Method.M2 else Scheme.SMOOTH
+
+    @property
+    def table_energies(self) -> np.ndarray | None:
+        """The table that was brought along, eV/atom, shape (94,), NaN where it has nothing; None without one.
+
+        Raises:
+            DataError: it is none.
+        """
+        return read_table(self.reference_table, self.reference_table_name or "reference_table").energies if self.reference_table else None
 
     @property
     def trains_references(self) -> bool:
@@ -154,6 +171,16 @@ def _check_training_of_references(settings: FinetuneSettings) -> None:
             raise ConfigError(
                 f"{name} is {getattr(settings, name)!r}, but the references of this run are not trained: choose method M2 or the scheme trainable, or leave it out."
             )
+
+
+def _check_table(settings: FinetuneSettings) -> None:
+    for name in ("references", "reference_start"):
+        if getattr(settings, name) == Scheme.TABLE.value and not settings.reference_table:
+            raise ConfigError(f"{name} is 'table', but no table was brought along: give reference_table, or choose another scheme.")
+    try:
+        settings.table_energies  # noqa: B018 - whether it can be read
+    except DataError as error:
+        raise ConfigError(f"reference_table is no table. {error}") from error
 
 
 def _check_types(settings: FinetuneSettings) -> None:
