@@ -8,6 +8,7 @@ from pages._ui.filters import element_mode, frame_filter
 from pages._ui.frame_actions import check, export_frames, save_frames, split_frames
 from pages._ui.frame_card import frame_card
 from pages._ui.imports import import_panel
+from pages._ui.pair_tables import pair_tables
 from pages._ui.periodic_table import periodic_table
 from pages._ui.shell import page, plain, sentences, show
 from xfunc_core.data.dataset import Dataset
@@ -75,6 +76,7 @@ with page("Datasets", "Structures with the labels of one functional, in one form
     found = loaders.datasets()
     st.dataframe(dataset_table(found), hide_index=True)
     import_panel(expanded=not found)
+    pair_tables()
 
     if found:
         st.subheader("What is in it", divider="gray")

@@ -13,6 +13,8 @@ from xfunc_core.data.download import KNOWN
 from xfunc_core.data.home import imports_root, typed_path
 from xfunc_core.data.importing import READERS, default_name
 from xfunc_core.data.materials_project import KEY, has_key, parse_systems
+from xfunc_core.data.pair_table_columns import PATTERNS
+from xfunc_core.data.pair_table_import import FORMAT as PAIR_TABLE
 from xfunc_core.import_overview import ImportStatus, import_status
 from xfunc_core.imports import ImportRequest, dismiss, restart, serve_imports, submit_import, submit_upload
 from xfunc_core.quantities import Functional
@@ -21,7 +23,7 @@ from xfunc_core.runs.state import RunState
 
 UPLOAD, TYPED, DOWNLOAD, PROJECT = "Upload", "Path on this machine", "MatPES from Hugging Face", "Materials Project"
 _FUNCTIONALS = {"As the file says": ""} | {f.label: f.value for f in Functional}
-_FORMATS = {"As the content says": ""} | {name: name for name in READERS}
+_FORMATS = {"As the content says": ""} | {name: name for name in READERS} | {"Table of relaxed pairs": PAIR_TABLE}
 _ENERGIES = {"As they look": "", "Totals": "total", "Per atom": "per-atom"}
 _SECONDS = 2
 _SHOWN = 5  # sentences of a report
@@ -63,6 +65,8 @@ def _file_form(source: str) -> None:
     entries["functional"] = _FUNCTIONALS[left.selectbox("Functional", list(_FUNCTIONALS), key="import_functional")]
     entries["format"] = _FORMATS[middle.selectbox("Format", list(_FORMATS), key="import_format")]
     entries["energies"] = _ENERGIES[right.selectbox("Energies", list(_ENERGIES), key="import_energies", help="Totals and energies per atom are told apart where the file allows it; say it where xfunc asks for it.")]
+    if entries["format"] == PAIR_TABLE:
+        entries["columns"] = st.text_area("Columns whose names are not recognised", key="import_columns", placeholder="energy_per_atom_pbe=my PBE column", help=f"One a line, ROLE=NAME, with a role of {', '.join(PATTERNS)}.")
     if _wanted(ready=bool(file_name)):
         path = str(typed_path(typed)) if upload is None else file_name
         request = ImportRequest(path=path, **entries)

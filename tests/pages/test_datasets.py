@@ -11,6 +11,7 @@ import pytest
 
 from xfunc_core.data.importing import default_name, import_file
 from xfunc_core.data.library import open_dataset
+from xfunc_core.data.pair_table_import import import_pair_table
 from xfunc_core.data.validation import validate
 from xfunc_core.runs.folder import RunFolder
 
@@ -214,3 +215,16 @@ def test_two_datasets_with_one_title_can_both_be_chosen(home, bring_in, few_docu
     page = bring_in(lines(tmp_path / "mine.jsonl", few_documents), title="xfunc-dft · r²SCAN")
     page.choose("dataset", "mine")
     assert list(page.table("Id", "Atoms in the cell")["Id"]) == [document["matpes_id"] for document in few_documents]
+
+
+def test_tables_of_relaxed_pairs_are_listed_and_deleted(home, screen, tmp_path) -> None:
+    (tmp_path / "pairs.csv").write_text("formula,e_pbe_per_atom,e_r2scan_per_atom,volume_pbe,volume_r2scan\nNaCl,-3.0,-9.0,44,43\nMgO,-5.0,-11.0,19,18\nQq,-1,-1,1,1\n")
+    assert "Tables of relaxed pairs" not in [heading.value for heading in screen("datasets").at.subheader]
+    import_pair_table(tmp_path / "pairs.csv", home / "pair-tables", name="pairs", title="My *pairs*")
+    (home / "pair-tables" / "torn").mkdir()
+    page = screen("datasets")
+    [row] = page.table("Title", "Pairs").to_dict("records")
+    assert row == {"Title": "My *pairs*", "Pairs": "2", "Materials": "2", "Elements": 4, "Labels": "energy, volume", "Left out": "1", "From": "pairs.csv"}
+    assert any("torn" in warning.value for warning in page.at.warning)
+    page.click("Delete this table for good")
+    assert not (home / "pair-tables" / "pairs").exists()

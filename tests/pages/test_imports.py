@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from xfunc_core.data.pair_table_import import open_pair_table
 from xfunc_core.imports import ImportRequest, uploads_of
 from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.locking import exclusive
@@ -130,6 +131,22 @@ def test_upload_is_kept_imported_and_removed(empty_home: Path, until) -> None:
     until(lambda: not uploads_of(empty_home / "imports", job.id).exists())
     assert (empty_home / "datasets" / "my-frames").is_dir()
     assert panel.buttons()["Import"] is False  # the page has let go of the file
+
+
+def test_a_table_of_relaxed_pairs_with_columns_of_its_own(empty_home: Path, tmp_path: Path, until) -> None:
+    (tmp_path / "pairs.csv").write_text("formula,mine,e_r2scan_per_atom\nNaCl,-3.0,-9.0\nMgO,-5.0,-11.0\nnothing,-5.0,-11.0\n")
+    panel = Panel().choose("import_from", TYPED).choose("import_path", str(tmp_path / "pairs.csv"))
+    assert not panel.at.text_area
+    panel.choose("import_format", "Table of relaxed pairs")
+    panel.at.text_area[0].set_value("energy_per_atom_pbe=mine")
+    panel.run().click("Import")
+    [job] = imports(empty_home)
+    until(lambda: job.state().is_over)
+    assert job.state() is RunState.FINISHED, job.log_tail()
+    assert Panel().successes()
+    table = open_pair_table(empty_home / "pair-tables", "pairs")
+    assert list(table.energy_pbe) == [-3.0, -5.0] and list(table.energy_r2scan) == [-9.0, -11.0]
+    assert [row["frame_id"] for row in table.report()["dropped"]] == ["nothing"] or len(table.report()["dropped"]) == 1
 
 
 # --- while it waits and runs ------------------------------------------------------------------

@@ -160,7 +160,7 @@ def check_name(name: str) -> None:
 
 def default_name(path: Path) -> str:
     """A dataset name made from a file name: ``MatPES-PBE-2025.1.json.gz`` → ``matpes-pbe-2025.1``."""
-    stem = re.sub(r"\.(json|jsonl|extxyz|xyz|db|xml|cif|txt)(\.gz)?$|\.gz$", "", path.name.lower())
+    stem = re.sub(r"\.(json|jsonl|extxyz|xyz|db|xml|cif|txt|csv|tsv)(\.gz)?$|\.gz$", "", path.name.lower())
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:64] or "dataset"
 
 

@@ -38,6 +38,22 @@ def pair_table_labels(table: PairTable, row: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def pair_table_overview(tables: Sequence[PairTable]) -> pd.DataFrame:
+    """One row a table of relaxed pairs, for a reader."""
+    known = [{label.rpartition("_")[0].replace("_", " ") for label, n in table.info.labelled.items() if n} for table in tables]
+    return pd.DataFrame(
+        {
+            "Title": [table.info.title for table in tables],
+            "Pairs": [count_text(len(table)) for table in tables],
+            "Materials": [count_text(table.info.n_materials) for table in tables],
+            "Elements": [len(table.info.elements) for table in tables],
+            "Labels": [", ".join(sorted(labels)) for labels in known],
+            "Left out": [count_text(table.info.n_dropped) for table in tables],
+            "From": [table.info.source for table in tables],
+        }
+    )
+
+
 def _energy(dataset: Dataset, row: int) -> str:
     return ENERGY.value(float(dataset.energy_per_atom[row]))
 

@@ -72,4 +72,4 @@ def cell_text(shown: Statistic, quantity: Quantity, value: float) -> str:
     number = value * quantity.error_scale if shown.key in ERRORS else value
     size = abs(number)
     decimals = 0 if size >= 99.5 or shown.key in COUNTS else 1 if size >= 9.95 else 2
-    return f"{number:.{decimals}f}".replace("-", "−")
+    return f"{round(number, decimals) + 0.0:.{decimals}f}".replace("-", "−")  # no −0.00

@@ -247,5 +247,5 @@ def _drawing(spans: tuple[tuple[float, float], tuple[float, float]], as_density:
     said = [] if spans[0] == spans[1] else ["the axes differ in range"]
     if as_density:
         n = min(parts[-1].x.size, OUTLIERS)
-        said += ["shade: log₁₀ of the count", f"points: the {count_text(n)} differences furthest from the middle one"]
+        said += ["shade: log₁₀ of the count", f"points: the {count_text(n)} furthest differences"]
     return said
