@@ -21,6 +21,7 @@ FORBIDDEN = {  # folder: the core modules that it must not import
     "xfunc_core/analysis/": ("data", "model", "training", "runs", "plots"),
     "xfunc_core/data/": ("analysis", "model", "training", "runs", "plots"),
     "xfunc_core/references/": ("model", "training", "runs", "plots"),
+    "xfunc_core/lab/": ("model", "plots", "training.finetune", "training.loop", "training.loss"),
     "xfunc_core/model/": ("training", "runs", "plots"),
     "xfunc_core/training/": ("runs", "plots"),
 }
@@ -184,6 +185,7 @@ WRONG = [
     ("xfunc_core/plots/a.py", "from xfunc_core.data.pairs import pairs", "imports xfunc_core.data.pairs.pairs"),
     ("xfunc_core/plots/a.py", "from xfunc_core.runs import folder", "imports xfunc_core.runs.folder"),
     ("xfunc_core/training/a.py", "from xfunc_core.runs.folder import RunFolder", "imports xfunc_core.runs.folder.RunFolder"),
+    ("xfunc_core/lab/a.py", "def f():\n    from xfunc_core.training import finetune", "imports xfunc_core.training.finetune"),
     ("xfunc_core/runs/a.py", "from xfunc_core import worker", "imports xfunc_core.worker"),
     ("xfunc_core/data/a.py", "print(1)", "prints"),
     ("xfunc_core/utils.py", "", "has a name that says nothing"),

@@ -153,6 +153,19 @@ def test_imported_atoms_of_another_code_are_told(call: Call, tmp_path: Path) -> 
     assert "Table: atoms.json (matpes)" in shown[1]
 
 
+def test_references_of_a_run_on_these_test_frames_are_told_to_be_leaky(call: Call, home: Path, tmp_path: Path) -> None:
+    own = answered(call("references", R2SCAN, "--scheme", "residual", *FAST, "--json"))
+    (tmp_path / "references.json").write_text(json.dumps(own))
+    dataset = open_dataset(home / "datasets", R2SCAN)
+    split = make_plan(FinetuneSettings(R2SCAN), dataset).to_json(dataset)
+    for train, leaks in ((split["train"], False), ([*split["train"], split["test"][0]], True)):
+        (tmp_path / "split.json").write_text(json.dumps({"train": train}))
+        code, out, err = call("references", R2SCAN, *FAST, "--import", tmp_path / "references.json")
+        assert code == 0, err
+        assert ("was fitted on validation or test frames of this split" in out) is leaks
+        assert next(line for line in out.splitlines() if line.startswith("table ")).endswith("leaky") is leaks
+
+
 # --- the pretrained model's energies ---------------------------------------------------------------
 
 

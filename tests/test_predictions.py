@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from xfunc_core.predictions import (
 from xfunc_core.quantities import Functional
 from xfunc_core.references.published import atomref
 from xfunc_core.runs.folder import RunFolder, list_runs
+from xfunc_core.runs.locking import exclusive
 from xfunc_core.runs.state import RunState
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,8 +50,7 @@ def home(bundled_home: Path, tmp_path: Path) -> Iterator[Path]:
     for job in list_runs(tmp_path / "home" / "predicting"):
         job.request_cancel()
         for process in job.processes():
-            if process.pid != os.getpid():  # a test may have claimed a job itself
-                process.send(signal.SIGKILL)
+            process.send(signal.SIGKILL)
 
 
 @pytest.fixture
@@ -259,6 +260,21 @@ def test_stop_between_blocks_keeps_the_blocks_before(dft: Dataset, one_thread: N
     assert predictions(dft).evaluated.all()
 
 
+def test_two_that_evaluate_at_once_write_every_row_once(dft: Dataset, one_thread: None) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(evaluate, dft, rows) for rows in (np.arange(60), np.arange(40, 93))]:
+            done.result()
+    assert predictions(dft).evaluated.all()
+    assert (PredictionStore.of(dft).path / "energies.bin").stat().st_size == 16 * 93
+
+
+def test_waiting_for_another_process_ends_when_told_to_stop(dft: Dataset) -> None:
+    store = PredictionStore.of(dft)
+    store.path.mkdir(parents=True)
+    with exclusive(store.lock_file), pytest.raises(KeyboardInterrupt):
+        evaluate(dft, np.arange(3), should_stop=lambda: True)
+
+
 def test_worker_on_a_dataset_that_was_replaced_says_so(dft: Dataset, home: Path, start) -> None:
     job = waiting_job(dft, np.arange(5))
     shutil.rmtree(dft.path)
@@ -280,6 +296,8 @@ def test_progress_is_recorded_and_read(dft: Dataset) -> None:
         assert status.state is RunState.RUNNING
         assert status.seconds_left == pytest.approx(30.0)
         assert status.words() == "0 of 10 frames · about 30 s left"
+        job.finish(RunState.CANCELLED)
+        job.worker_file.unlink()  # it names this very process, which a dispatcher or the fixture would end
 
 
 # --- requests ----------------------------------------------------------------------------------

@@ -88,16 +88,6 @@ def _side_by_side(found: Comparison) -> Answer:
         f"Energy errors of the pretrained network with each scheme's references, in {ENERGY.error_unit}; nothing is trained. Fitted on the "
         f"{count_text(found.n_train)} training frames of {found.title} ({elements}); 95 % over {count_text(found.n_refits)} refits on resampled materials."
     )
-    chosen = found.recommendation
-    after = [f"Recommended: {chosen.name}. {chosen.reason}", chosen.on_test, *found.off_scale, *found.coverage.sentences]
-    after += [f"{lacking.scheme.value} cannot be used: {lacking.reason[:1].lower()}{lacking.reason[1:]}" for lacking in found.unavailable]
-    after += (
-        [
-            f"{count_text(len(found.left_out))} frames are left out; the first, {found.left_out[0]['frame_id']}, because {found.left_out[0]['reason']}."
-        ]
-        if found.left_out
-        else []
-    )
     data = {
         "dataset": found.dataset,
         "unit": ENERGY.unit,
@@ -107,12 +97,28 @@ def _side_by_side(found: Comparison) -> Answer:
         "refits": found.n_refits,
         "schemes": {result.name: _numbers(result) for result in found.results},
         "unavailable": {lacking.scheme.value: lacking.reason for lacking in found.unavailable},
-        "recommendation": chosen,
+        "recommendation": found.recommendation,
         "coverage": found.coverage,
         "off_scale": found.off_scale,
         "left_out": found.left_out,
     }
-    return Answer("\n".join([head, text_table(comparison_table(found)), *after]), data)
+    return Answer("\n".join([head, text_table(comparison_table(found)), *_remarks(found)]), data)
+
+
+def _remarks(found: Comparison) -> list[str]:
+    """What is said below the table, a sentence or two each."""
+    chosen = found.recommendation
+    said = [f"Recommended: {chosen.name}. {chosen.reason}", chosen.on_test, *found.off_scale, *found.coverage.sentences]
+    said += [f"{lacking.scheme.value} cannot be used: {lacking.reason[:1].lower()}{lacking.reason[1:]}" for lacking in found.unavailable]
+    said += [
+        f"{r.label} was fitted on validation or test frames of this split: its errors here flatter it."
+        for r in found.results
+        if r.references.leaky
+    ]
+    if found.left_out:
+        first = found.left_out[0]
+        said.append(f"{count_text(len(found.left_out))} frames are left out; the first, {first['frame_id']}, because {first['reason']}.")
+    return said
 
 
 def _one(found: Comparison, result: SchemeResult) -> Answer:

@@ -1,4 +1,7 @@
-"""What the reference lab works on: the parts of a split with their labels and what the pretrained model says of them."""
+"""What the reference lab works on: the parts of a split with their labels and what the pretrained model says of them.
+
+The lab is about the pretrained network (M2, M3 and M4). From scratch (M1) there is none, and a run fits to what x·w_GGA leaves.
+"""
 
 from __future__ import annotations
 
