@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy.sparse import csr_array
 
-from xfunc_core.data.pair_table_reading import LABELS
+from xfunc_core.data.pair_table_rows import LABELS
 from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import DataError
 

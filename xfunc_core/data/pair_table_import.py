@@ -20,7 +20,8 @@ from xfunc_core.data.formats.opening import open_file
 from xfunc_core.data.importing import ImportReport, check_name
 from xfunc_core.data.pair_table import COLUMNS, PAIRS, PairTable, PairTableInfo
 from xfunc_core.data.pair_table_columns import PATTERNS, is_pair_header
-from xfunc_core.data.pair_table_reading import LABELS, PairRows, read_header, read_pair_rows
+from xfunc_core.data.pair_table_reading import read_header, read_pair_rows
+from xfunc_core.data.pair_table_rows import LABELS, PairRows
 from xfunc_core.data.watching import Reading, Stage, Watch
 from xfunc_core.data.writer import discard, remove_leftovers
 from xfunc_core.elements import Z_OF

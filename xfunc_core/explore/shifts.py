@@ -58,7 +58,7 @@ def element_shifts(source: Source, references: PairedReferences, seed: int = 0) 
 
 def _resampled(source: Source, both: np.ndarray, seed: int) -> np.ndarray:
     """Shifts of resamples of the materials, shape (RESAMPLES, 94): least squares is linear, so they are fits to the difference."""
-    key = source.materials[both].astype(np.int64) * (len(source) + 1) + compositions_of(source)[both]
+    key = source.materials[both].astype(np.int64) * (2 * len(source) + 1) + compositions_of(source)[both]
     merged = merged_rows(key, (source.energy_r2scan - source.energy_pbe)[both])
     rows = both[merged.row]
     return resampled_references(source.composition[rows], merged.means[0], source.materials[rows], RESAMPLES, seed, merged.weight)

@@ -109,8 +109,12 @@ def paired_references(pairs: Pairs | PairTable, scheme: PairedScheme) -> PairedR
 
 
 def compositions_of(pairs: Pairs | PairTable) -> np.ndarray:
-    """A whole number for each pair, equal only for pairs of one composition, shape (P,); pairs of one may differ where formulas are rounded."""
-    return np.arange(len(pairs)) if isinstance(pairs, PairTable) else pd.factorize(pairs.frames["formula"])[0]
+    """A whole number for each pair, equal only for pairs of one composition, shape (P,); a formula that may be rounded stands alone."""
+    formulas = pairs.frames["formula"]
+    codes = pd.factorize(formulas)[0]
+    rounded = np.flatnonzero(formulas.str.contains("[.+]"))
+    codes[rounded] = len(pairs) + np.arange(len(rounded))
+    return codes
 
 
 def _fitted(pairs: Pairs | PairTable) -> PairedReferences:
