@@ -16,7 +16,8 @@ from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.looked_up import between_neighbours
 from xfunc_core.references.scheme import Scheme
 from xfunc_core.references.tables import LARGEST_TEXT, Table, read_table
-from xfunc_core.runs.files import read_object
+from xfunc_core.runs.files import parse_object, read_object
+from xfunc_core.training.settings import FinetuneSettings
 
 _LARGEST_BYTES = 4 * LARGEST_TEXT
 
@@ -54,10 +55,31 @@ def read_references(path: Path) -> Brought:
         text = path.read_bytes().decode(errors="replace")
     except OSError as error:
         raise DataError(f"The table {path} cannot be read ({error.strerror or error}): check the path.") from error
-    own = read_object(path)
+    found = references_in(text, path.name)
+    if found.scheme is Scheme.TABLE:
+        return Brought(found)
+    return Brought(replace(found, source=f"{path.parent.name}/{found.source}"), frozenset(_trained_on(path.with_name("split.json"))))
+
+
+def references_in(text: str, name: str) -> ElementReferences:
+    """The same of a file's text alone; of a run's references it cannot be told which frames they were fitted on.
+
+    Args:
+        text: content of the file.
+        name: of the file.
+
+    Raises:
+        DataError: it holds neither.
+    """
+    own = parse_object(text.encode())
     if own is not None and {"scheme", "energies", "n_frames"} <= own.keys():
-        return Brought(_of_a_run(own, path), frozenset(_trained_on(path.with_name("split.json"))))
-    return Brought(of_table(read_table(text, path.name), path.name))
+        return _of_a_run(own, name)
+    return of_table(read_table(text, name), name)
+
+
+def known_energies(references: ElementReferences) -> np.ndarray:
+    """The energies, eV/atom, shape (94,), with NaN for what stands in and says nothing."""
+    return np.where([status is Status.UNKNOWN for status in references.status], np.nan, references.energies)
 
 
 def of_table(table: Table, name: str) -> ElementReferences:
@@ -79,14 +101,22 @@ def of_table(table: Table, name: str) -> ElementReferences:
     )
 
 
-def _of_a_run(content: dict[str, Any], path: Path) -> ElementReferences:
+def of_settings(settings: FinetuneSettings) -> ElementReferences | None:
+    """The table that a run's settings bring along, if any."""
+    if not settings.reference_table:
+        return None
+    name = settings.reference_table_name or "the settings"
+    return of_table(read_table(settings.reference_table, name), name)
+
+
+def _of_a_run(content: dict[str, Any], name: str) -> ElementReferences:
     try:
         found = ElementReferences.from_json(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is no references.json of a run ({json.dumps(str(error))[:80]}): choose another file.") from error
+        raise DataError(f"{name} is no references.json of a run ({json.dumps(str(error))[:80]}): choose another file.") from error
     if not np.isfinite(found.energies).all():
-        raise DataError(f"{path} holds energies that are no numbers: choose another file.")
-    return replace(found, source=f"{path.parent.name}/{path.name} ({found.scheme.value}, {found.source})")
+        raise DataError(f"{name} holds energies that are no numbers: choose another file.")
+    return replace(found, source=f"{name} ({found.scheme.value}, {found.source})")
 
 
 def _trained_on(path: Path) -> list[str]:

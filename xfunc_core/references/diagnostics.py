@@ -155,13 +155,21 @@ def agreements(energies: np.ndarray, known: np.ndarray, frames: ReferenceFrames)
         known: elements to compare, shape (94,), bool; those with data.
         frames: whose functional and w_GGA the tables of atoms are taken for.
     """
-    tables: Mapping[str, np.ndarray] = {
+    return tuple(_agreement(name, energies, np.where(known, table, np.nan)) for name, table in published_tables(frames).items())
+
+
+def published_tables(frames: ReferenceFrames) -> Mapping[str, np.ndarray]:
+    """What references can be held against, eV/atom, shape (94,) each, NaN where a table has nothing; the first is w_GGA.
+
+    Args:
+        frames: whose functional and w_GGA the tables of atoms are taken for.
+    """
+    return {
         "chgnet 0.3.0 (MPtrj, GGA/GGA+U)": atomref("mptrj"),
         "chgnet r2scan (MP-r²SCAN)": atomref("r2scan"),
         f"MatPES isolated atoms, {frames.functional.label}": matpes_atoms(frames.functional),
         "MatPES atoms' shift on top of the GGA references": frames.delta_gauge,
     }
-    return tuple(_agreement(name, energies, np.where(known, table, np.nan)) for name, table in tables.items())
 
 
 def shift_against_z(shift: np.ndarray, known: np.ndarray) -> ShiftAgainstZ:
