@@ -208,6 +208,8 @@ def test_brought_table_is_measured_but_never_recommended(comparison: Comparison,
     assert found.recommendation.name == "residual-smooth"
     assert (result.references.external, result.is_off_scale) == (True, False)
     assert "E0s.txt" in result.label
+    by_settings = compare(replace(evidence, settings=replace(evidence.settings, reference_table=text)), n_refits=2)
+    assert by_settings.result("table").test == own.test
 
 
 def test_table_with_gaps_and_of_another_code_is_told(evidence: Evidence) -> None:
@@ -217,6 +219,7 @@ def test_table_with_gaps_and_of_another_code_is_told(evidence: Evidence) -> None
     found = compare(evidence, table, n_refits=2)
     assert found.coverage.off_table == ("O",)
     assert found.result("table").is_off_scale
+    assert found.result("table").references.energies[7] == found.result("residual-smooth").references.energies[7]  # as a run fills it
     assert table.having(Status.UNKNOWN) == ("O", "Po", "At", "Rn", "Fr", "Ra")
 
 

@@ -59,7 +59,9 @@ def test_frames_without_energy_or_neighbours_are_left_out_with_the_reason(tmp_pa
     evaluate(dataset, needed_rows(split_of(settings, dataset)))
     found = gather(settings, dataset, predictions(dataset))
     told = {frame["frame_id"]: frame["reason"] for frame in found.left_out}
-    assert told == {some[3]["matpes_id"]: "it has no energy label", some[5]["matpes_id"]: "an atom has no neighbour within 6 Å"}
+    assert set(told) == {some[3]["matpes_id"], some[5]["matpes_id"]}
+    assert told[some[3]["matpes_id"]] == "it has no energy label"
+    assert "no neighbour within 6 Å" in told[some[5]["matpes_id"]]
     assert sum(map(len, found.parts.values())) == len(dataset) - 2
 
 

@@ -60,7 +60,7 @@ def curve_tables(found: ReferenceCurves) -> list[str]:
 
 
 def _scheme_row(result: SchemeResult, recommended: bool) -> dict[str, str]:
-    scale = "its prior is of another energy scale" if result.scheme and result.scheme.is_fitted else "another energy scale"
+    scale = "its prior is of another energy scale" if result.scheme.is_fitted else "another energy scale"
     notes = [
         word for word, holds in (("recommended", recommended), (scale, result.is_off_scale), ("leaky", result.references.leaky)) if holds
     ]

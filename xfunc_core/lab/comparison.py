@@ -15,6 +15,7 @@ from xfunc_core.lab.evidence import Evidence
 from xfunc_core.lab.measuring import Candidate, measure
 from xfunc_core.lab.recommendation import recommend
 from xfunc_core.lab.results import Comparison, Coverage, Unavailable
+from xfunc_core.lab.tables import of_settings
 from xfunc_core.references.diagnostics import silent_holes
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.energy_scale import LIMIT, LIMIT_ABSOLUTE, ScaleCheck, scale_check
@@ -58,7 +59,7 @@ def compare(
 
     Args:
         evidence: the parts with what the model says of them.
-        table: references that were brought along, compared with the schemes.
+        table: references that were brought along, compared with the schemes; None takes those of the settings, if they have some.
         n_refits: refits for the intervals; None for 100, or 50 with more than 1,000 training frames.
         seed: of the draws and folds.
         tell: called with the number of refits done and of all.
@@ -69,6 +70,7 @@ def compare(
     frames = evidence.train.frames
     count = n_refits or (REFITS if len(evidence.train) <= MANY else REFITS_OF_MANY)
     candidates = _candidates(evidence, count, seed, tell)
+    table = table or of_settings(evidence.settings)
     if table is not None:
         candidates.append(_of_table(evidence, table, np.isfinite(candidates[0].held_out)))
     results = [measure(candidate, evidence) for candidate in candidates]
@@ -97,7 +99,7 @@ def compare(
 
 def _candidates(evidence: Evidence, count: int, seed: int, tell: Callable[[int, int], None]) -> list[Candidate]:
     """The schemes that can be used, in the order of `Scheme`."""
-    train, fills = evidence.train, MissingReference(evidence.settings.missing_references) is MissingReference.PRIOR
+    train, fills = evidence.train, _fills(evidence)
     usable = [scheme for scheme in SCHEMES.values() if not train.frames.lacks(scheme.needs)]
     found = [Start(scheme, fills).fit(train.frames) for scheme in usable]
     gaps = fills and bool(_not_in_training(evidence).any())  # else what stands in would be worked out for elements in no frame
@@ -105,10 +107,12 @@ def _candidates(evidence: Evidence, count: int, seed: int, tell: Callable[[int, 
     moved = _moved(starts, found, evidence, count, seed, tell)
     held = _held_out(starts, found, evidence, seed)
     scales = _scales(train.frames)
-    return [
-        Candidate(s.key, s.name, s.label, s.sentence, f, m, h, scales.get(s.key))
-        for s, f, m, h in zip(usable, found, moved, held, strict=True)
-    ]
+    return [Candidate(s.key, s.label, f, m, h, scales.get(s.key)) for s, f, m, h in zip(usable, found, moved, held, strict=True)]
+
+
+def _fills(evidence: Evidence) -> bool:
+    """Whether a run of these settings lets the smooth prior stand in where a scheme knows nothing."""
+    return MissingReference(evidence.settings.missing_references) is MissingReference.PRIOR
 
 
 def _moved(
@@ -160,10 +164,10 @@ def _of_table(evidence: Evidence, table: ElementReferences, compared: np.ndarray
     known = np.array([status is not Status.UNKNOWN for status in table.status])
     frames = evidence.train.frames
     scale = scale_check(f"the references of {table.source}", np.where(known, table.energies, np.nan), frames, LIMIT_ABSOLUTE)
-    errors = np.concatenate([errors_of(table.energies, part.frames) for part in (evidence.train, evidence.validation)])
+    start = table.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if _fills(evidence) else table
+    errors = np.concatenate([errors_of(start.energies, part.frames) for part in (evidence.train, evidence.validation)])
     held_out = np.where(compared, errors[-len(compared) :], np.nan)
-    sentence = "Reference energies that were brought along in a file, as they are."
-    return Candidate(None, "table", f"Table: {table.source}", sentence, table, table.energies[None], held_out, scale)
+    return Candidate(Scheme.TABLE, f"Table: {table.source}", start, start.energies[None], held_out, scale)
 
 
 def _coverage(evidence: Evidence, table: ElementReferences | None) -> Coverage:

@@ -25,20 +25,16 @@ class Candidate:
     """References to be measured.
 
     Attributes:
-        scheme: which one; None for a table that was brought along.
-        name: what files and options call it.
+        scheme: which one.
         label: its name on screen.
-        sentence: what it does and when to choose it.
         references: as a run would start with them.
         moved: energies over refits, eV/atom, shape (refits, 94); one row for what is not fitted.
         held_out: errors on the held-out frames, predicted − label in eV/atom; NaN where a frame could not be left out.
         scale: how it fits the energy scale of the data, for what comes from elsewhere.
     """
 
-    scheme: Scheme | None
-    name: str
+    scheme: Scheme
     label: str
-    sentence: str
     references: ElementReferences
     moved: np.ndarray
     held_out: np.ndarray
@@ -53,9 +49,9 @@ def measure(candidate: Candidate, evidence: Evidence) -> SchemeResult:
     sigma = candidate.moved.std(axis=0, ddof=1) if len(candidate.moved) > 1 else np.full(N_REFERENCED, np.nan)
     return SchemeResult(
         scheme=candidate.scheme,
-        name=candidate.name,
+        name=candidate.scheme.value,
         label=candidate.label,
-        sentence=candidate.sentence,
+        sentence=candidate.scheme.sentence,
         references=candidate.references,
         shift=energies - evidence.w_gga,
         sigma=np.where(n_materials_with(train.frames.composition, train.materials) > 1, sigma, np.nan),

@@ -10,7 +10,7 @@ from xfunc_core.lab.results import Recommendation, SchemeResult
 from xfunc_core.quantities import ENERGY, count_text
 from xfunc_core.references.scheme import Scheme
 
-NOT_A_CHOICE = (None, Scheme.NONE, Scheme.TRAINABLE)
+NOT_A_CHOICE = (Scheme.TABLE, Scheme.NONE, Scheme.TRAINABLE)
 """A table that was brought along may have been fitted to these very frames; no references only show what references are for; trainable ones
 start from another scheme and are that scheme before training."""
 _STANDARD_ERRORS = 2.0

@@ -41,9 +41,9 @@ class SchemeResult:
     """One scheme on these data: the references it gives and how the untrained network does with them.
 
     Attributes:
-        scheme: which one; None for a table that was brought along.
+        scheme: which one.
         name: what files and options call it.
-        label: its name on screen.
+        label: its name on screen; a table's says which file.
         sentence: what it does and when to choose it.
         references: fitted on the training subset alone, as a run would start with them.
         shift: w − w_GGA, eV/atom, shape (94,).
@@ -59,7 +59,7 @@ class SchemeResult:
         scale: how it fits the energy scale of the data, for what comes from elsewhere.
     """
 
-    scheme: Scheme | None
+    scheme: Scheme
     name: str
     label: str
     sentence: str
