@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -23,7 +24,7 @@ from xfunc_core.data.importing import import_file
 from xfunc_core.data.library import open_dataset
 from xfunc_core.errors import ConfigError, DataError
 from xfunc_core.model import energies
-from xfunc_core.prediction_store import PRETRAINED_FILE, PredictionStore, model_sha256
+from xfunc_core.prediction_store import PredictionStore, model_sha256
 from xfunc_core.predictions import (
     PredictionRequest,
     cancel_predictions,
@@ -116,10 +117,9 @@ def test_predictions_are_what_upstream_predicts(dft: Dataset, one_thread: None) 
 
 
 def test_file_whose_hash_names_the_store_is_the_one_that_predicts() -> None:
-    from xfunc_core.model import chgnet
+    from xfunc_core.model.weights import shipped_checkpoint
 
-    assert chgnet._PRETRAINED_FILE == PRETRAINED_FILE
-    assert len(model_sha256()) == 64
+    assert model_sha256() == hashlib.sha256(shipped_checkpoint("0.3.0").read_bytes()).hexdigest()
 
 
 def test_frames_the_model_cannot_take_are_left_out_with_a_reason(home: Path, one_thread: None) -> None:
