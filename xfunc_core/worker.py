@@ -1,7 +1,7 @@
 """The one command that runs a fine-tuning, anywhere: ``python -m xfunc_core.worker RUN_DIR``.
 
 It reads the run folder, trains, and writes what happened back into it. Started again on the same
-folder it goes on from the last checkpoint. A broad ``except`` stands here and in the import worker, at the edge of each process, and nowhere else:
+folder it goes on from the last checkpoint. A broad ``except`` stands here and in the other workers, at the edge of each process, and nowhere else:
 whatever happens ends as an outcome in the folder, never as a run that silently stopped.
 """
 
@@ -10,8 +10,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -31,23 +34,68 @@ from xfunc_core.training.settings import FinetuneSettings
 if TYPE_CHECKING:
     from xfunc_core.model.predict import Predictions
     from xfunc_core.training.finetune import Finetuning
+    from xfunc_core.training.parallel import Processes
 
 log = logging.getLogger("xfunc.worker")
 
-MAY_CHANGE = ("device", "sweep")
+MAY_CHANGE = ("device", "processes", "sweep")
 """Settings that may be edited between two attempts; any other would make one run out of two different ones."""
+_BY_TORCHRUN = ("RANK", "WORLD_SIZE")
+"""What torchrun tells each process that it starts."""
+_SECONDS_FOR_PROCESS_0 = 10.0
+"""What ends one process often ends all: the one that may write gets the time to say it before torchrun ends it."""
 
 
 def main(run_dir: str) -> int:
     """Run the folder to its end; the exit code is 0 unless the run failed."""
     folder = RunFolder(Path(run_dir).resolve())  # the datasets lie beside the runs, wherever this was started
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    if _BY_TORCHRUN[0] not in os.environ and (n := _asked_processes(folder)) > 1:
+        return _start_processes(folder, n)
     try:
+        if int(os.environ.get(_BY_TORCHRUN[0], 0)) > 0:
+            return _follow(folder)
         with folder.claim():
             return _run_and_record(folder)
     except XfuncError as error:
         log.error("%s", error)
         return 1
+
+
+def _asked_processes(folder: RunFolder) -> int:
+    try:
+        return FinetuneSettings.from_dict(folder.config()).processes
+    except XfuncError:
+        return 1  # which will say what is wrong
+
+
+def _start_processes(folder: RunFolder, n: int) -> int:
+    """Have torchrun start this command n times, with its share of the threads each; the exit code is torchrun's."""
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}", "-m", "xfunc_core.worker", str(folder.path)]
+    started = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(max(1, threads // n))})
+    before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())
+    try:
+        return started.wait()
+    except KeyboardInterrupt:  # Ctrl-C has reached them, too
+        return started.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _follow(folder: RunFolder) -> int:
+    """Train along with process 0, which alone writes."""
+    logging.getLogger().setLevel(logging.WARNING)
+    try:
+        with _prepared(folder) as (_, _, job):
+            _resume(folder, job, may_write=False)
+            for _ in job.trainer.epochs():
+                pass
+    except XfuncError as error:
+        log.error("Process %s: %s", os.environ[_BY_TORCHRUN[0]], error)
+        time.sleep(_SECONDS_FOR_PROCESS_0)
+        return 1
+    return 0
 
 
 def _run_and_record(folder: RunFolder) -> int:

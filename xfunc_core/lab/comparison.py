@@ -23,7 +23,7 @@ from xfunc_core.references.fits import ReferenceScheme
 from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.published import silent_holes_in
-from xfunc_core.references.refits import errors_of, held_out_errors, n_materials_with, refits
+from xfunc_core.references.refits import errors_of, held_out_errors, refits
 from xfunc_core.references.schemes import SCHEMES, Scheme
 from xfunc_core.references.solvers import n_containing, triangle
 
@@ -88,7 +88,7 @@ def compare(
         n_refits=count,
         w_gga=evidence.w_gga,
         n_frames=frames.n_frames,
-        n_materials=n_materials_with(frames.composition, evidence.train.materials),
+        n_materials=evidence.train.n_materials_with,
         results=tuple(results),
         unavailable=tuple(Unavailable(scheme.key, _lack(scheme, frames)) for scheme in SCHEMES.values() if frames.lacks(scheme.needs)),
         recommendation=recommend(results, evidence.test.materials, len(evidence.validation)),

@@ -6,6 +6,7 @@ The lab is about the pretrained network (M2, M3 and M4). From scratch (M1) there
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from xfunc_core.prediction_store import Predictions
 from xfunc_core.quantities import count_text
 from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.missing import MissingReference
+from xfunc_core.references.refits import n_materials_with
 from xfunc_core.training.plan import make_plan
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -44,6 +46,11 @@ class Part:
     def n_materials(self) -> int:
         """Distinct materials."""
         return len(set(self.materials.tolist()))
+
+    @cached_property
+    def n_materials_with(self) -> np.ndarray:
+        """Materials that hold each element, shape (94,)."""
+        return n_materials_with(self.frames.composition, self.materials)
 
 
 @dataclass(frozen=True)

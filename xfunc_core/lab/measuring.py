@@ -12,7 +12,7 @@ from xfunc_core.lab.evidence import Evidence, Part
 from xfunc_core.lab.results import Interval, SchemeResult, WorstElement
 from xfunc_core.references.element_references import ElementReferences
 from xfunc_core.references.energy_scale import ScaleCheck
-from xfunc_core.references.refits import errors_of, n_materials_with
+from xfunc_core.references.refits import errors_of
 from xfunc_core.references.scheme import Scheme
 from xfunc_core.references.solvers import dense
 
@@ -43,7 +43,7 @@ class Candidate:
 
 def measure(candidate: Candidate, evidence: Evidence) -> SchemeResult:
     """Everything a comparison tells about one candidate."""
-    energies, train = candidate.references.energies, evidence.train
+    energies = candidate.references.energies
     errors = {part: errors_of(energies, some.frames) for part, some in evidence.parts.items()}
     mae = {part: float(np.abs(e).mean()) for part, e in errors.items()}
     sigma = candidate.moved.std(axis=0, ddof=1) if len(candidate.moved) > 1 else np.full(N_REFERENCED, np.nan)
@@ -54,7 +54,7 @@ def measure(candidate: Candidate, evidence: Evidence) -> SchemeResult:
         sentence=candidate.scheme.sentence,
         references=candidate.references,
         shift=energies - evidence.w_gga,
-        sigma=np.where(n_materials_with(train.frames.composition, train.materials) > 1, sigma, np.nan),
+        sigma=np.where(evidence.train.n_materials_with > 1, sigma, np.nan),
         **{part: error_summary(np.zeros(len(e)), e) for part, e in errors.items()},
         held_out=error_summary(np.zeros(len(candidate.held_out)), candidate.held_out),
         validation_interval=_interval(candidate.moved, mae["validation"], evidence.validation),
