@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages._ui import loaders
 from pages._ui.downloads import table_download
@@ -93,8 +94,8 @@ def _words(asked: loaders.Asked, found: Exploration) -> list[str]:
     return said + ([f"Filter: {asked.wanted.words()}"] if asked.wanted != EVERYTHING else [])
 
 
-def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
-    """Every value, or their density, beside the statistics; a click shows the pair."""
+def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> DeltaGenerator:
+    """Every value, or their density, beside a place for the statistics, which is given back; a click shows the pair."""
     compared, rows, words, selected = found.rows.compared, found.rows, _words(asked, found), rows_of(found, chosen)
     quantity = replace(compared.quantity, label=compared.label)
 
@@ -106,8 +107,8 @@ def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> N
     left, right = st.columns([3, 2])
     with left:
         clicked = show(draw, f"agreement_{asked.source.content[0][:8]}", clickable=not compared.one_sided, name=f"explore-{compared.key}", numbers=lambda: row_table(found))
+    statistics = right.empty()
     with right:
-        st.table({s.title(compared.quantity): s.words(found.overall, compared.quantity) for s in statistics_of(compared).values()}, border="horizontal")
         warn(found.caveats)
     pair = clicked_frame(clicked)
     if pair is None or not 0 <= pair < len(found.source):
@@ -117,6 +118,13 @@ def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> N
         frame_card([(found.source.r2scan, int(found.source.rows_r2scan[pair])), (found.source.pbe, int(found.source.rows_pbe[pair]))], key="explore_frame")
     else:
         pair_card(found.source, pair)
+    return statistics
+
+
+def _statistics(found: Exploration, place: DeltaGenerator) -> None:
+    """All numbers of all rows; ranks take longest, so that everything else is drawn before."""
+    compared = found.rows.compared
+    place.table({s.title(compared.quantity): s.words(found.overall, compared.quantity) for s in statistics_of(compared).values()}, border="horizontal")
 
 
 def _scatter(found: Exploration, quantity: Quantity, words: list[str], selected: np.ndarray | None, dark: bool) -> go.Figure:
@@ -126,7 +134,7 @@ def _scatter(found: Exploration, quantity: Quantity, words: list[str], selected:
 
 def _tabs(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
     """What is worked out only when it is looked at."""
-    contents = {"Per element": _per_element, "Per chemistry": _per_chemistry, "Shift against Z": _shifts, "The paper's figures": _paper, "Left out": _left_out}
+    contents = {"Shift against Z": _shifts, "Per element": _per_element, "Per chemistry": _per_chemistry, "The paper's figures": _paper, "Left out": _left_out}
     for tab, draw in zip(st.tabs(list(contents), on_change="rerun", key="explore_tab", bind="query-params"), contents.values(), strict=True):
         if tab.open:
             with tab:
@@ -209,5 +217,6 @@ with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, wh
         empty("filter_alt_off", plain(" ".join(found.caveats)))
         st.stop()
     outstanding = chosen if mode == _PICK else []
-    _agreement(asked, found, outstanding)
+    place = _agreement(asked, found, outstanding)
     _tabs(asked, found, outstanding)
+    _statistics(found, place)

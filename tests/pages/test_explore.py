@@ -166,7 +166,7 @@ def test_the_angle_between_forces_is_a_histogram_with_its_mean(home, screen, raw
 @pytest.mark.parametrize("chosen", [["O"], ["Na", "Cl"]])
 def test_chosen_elements_stand_out_and_the_numbers_stay(home, screen, shared, drawn, shown, chosen) -> None:
     frames = shared(XFUNC_DFT)
-    page = screen("explore")
+    page = screen("explore", explore_tab="Per element")
     whole, statistics = page.table("Element", "Pearson r"), shown(page)
     page.choose("explore_elements", chosen)
     others, picked = drawn(scatter(page))
@@ -285,7 +285,7 @@ def test_table_coloured_by_other_statistics(home, screen, shared, cells, as_numb
 
 def test_weighting_by_composition_changes_the_element_not_the_whole(home, screen, shared, shown, as_number) -> None:
     frames = shared(XFUNC_DFT)
-    page = screen("explore").choose("quantity", "total")
+    page = screen("explore", explore_tab="Per element").choose("quantity", "total")
     statistics = shown(page)
     page.choose("attribution_frames", Attribution.WEIGHTED)
     assert shown(page) == statistics

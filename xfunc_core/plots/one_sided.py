@@ -75,4 +75,5 @@ def one_sided_figure(
         f"{count_text(n_materials)} materials",
         *([f"{count_text(int(chosen.sum()))} selected"] if selected is not None else []),
     ]
-    return apply_theme(fig, dark, height=440, note=" · ".join([*said, *words]), legend_rows=1)
+    apply_theme(fig, dark, height=440, note=" · ".join([*said, *words]), legend_rows=1)
+    return fig.update_layout(legend={"itemsizing": "trace"})  # lines as thin as they are drawn
