@@ -16,7 +16,7 @@ from pages._ui.filters import ELEMENT_MODES, RANGES, frame_filter
 from pages._ui.frame_card import frame_card, pair_card
 from pages._ui.pair_source import choose_source
 from pages._ui.periodic_table import element_box, element_chart
-from pages._ui.shell import clicked_frame, empty, page, plain, show, warn
+from pages._ui.shell import clicked_frame, empty, page, plain, sentences, show, warn
 from xfunc_core.analysis.agreement import MIN_MATERIALS
 from xfunc_core.analysis.groups import CHEMISTRIES, Attribution
 from xfunc_core.data.query import EVERYTHING, LABELS
@@ -33,13 +33,16 @@ from xfunc_core.plots.agreement import agreement_figure
 from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.one_sided import one_sided_figure
 from xfunc_core.plots.shifts import shift_figure
-from xfunc_core.quantities import ENERGY, Quantity, correlation_text, count_text
+from xfunc_core.plots.theme import literal
+from xfunc_core.quantities import ENERGY, correlation_text, count_text
 from xfunc_core.references.paired import PairedScheme, available_schemes
 
 _PICK = "pick"
 _MODES = {_PICK: "stand out", **ELEMENT_MODES}
 _ELEMENTS = "explore_elements"
 _ROWS = 12
+_LISTED = 1000
+"""Rows sent to the browser of what may be hundreds of thousands."""
 
 
 def _ask(key: loaders.SourceKey, source: Source, quantities: list[str]) -> loaders.Asked:
@@ -49,7 +52,7 @@ def _ask(key: loaders.SourceKey, source: Source, quantities: list[str]) -> loade
     quantity = left.selectbox("Quantity", quantities, index=quantities.index(first), format_func=lambda k: COMPARED[k].label, key="quantity", bind="query-params", persist_state="session")
     compared, scheme = COMPARED[quantity], PairedScheme.LSTSQ
     if quantity == "referenced":
-        scheme = middle.selectbox("References", available_schemes(source), format_func=lambda s: s.label, key="references", help="What is subtracted from each functional's energies before they are compared.", bind="query-params", persist_state="session")
+        scheme = middle.selectbox("References", available_schemes(source), format_func=lambda s: s.label, key="subtracted", help="What is subtracted from each functional's energies before they are compared.", bind="query-params", persist_state="session")
     attribution = right.selectbox("Counts for an element", compared.attributions, format_func=lambda a: a.label, key=f"attribution_{'atoms' if compared.of_atoms else 'frames'}", help="Which rows the numbers of an element are made of.", bind="query-params", persist_state="session")
     st.caption(scheme.sentence if quantity == "referenced" else compared.sentence)
     return loaders.Asked(key, quantity, scheme.value, attribution.value, EVERYTHING)
@@ -91,18 +94,17 @@ def _words(asked: loaders.Asked, found: Exploration) -> list[str]:
     """What is printed on every figure."""
     said = [Attribution(asked.attribution).sentence]
     said += [f"References: {PairedScheme(asked.scheme).label}"] if found.references else []
-    return said + ([f"Filter: {asked.wanted.words()}"] if asked.wanted != EVERYTHING else [])
+    return said + ([f"Filter: {literal(asked.wanted.words())}"] if asked.wanted != EVERYTHING else [])
 
 
 def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> DeltaGenerator:
     """Every value, or their density, beside a place for the statistics, which is given back; a click shows the pair."""
     compared, rows, words, selected = found.rows.compared, found.rows, _words(asked, found), rows_of(found, chosen)
-    quantity = replace(compared.quantity, label=compared.label)
 
     def draw(dark: bool) -> go.Figure:
         if compared.one_sided:
-            return one_sided_figure(rows.y, quantity, found.quick.n_materials, words=words, selected=selected, dark=dark)
-        return _scatter(found, quantity, words, selected, dark)
+            return one_sided_figure(rows.y, compared.quantity, found.quick.n_materials, words=words, selected=selected, dark=dark)
+        return _scatter(found, words, selected, dark)
 
     left, right = st.columns([3, 2])
     with left:
@@ -127,8 +129,9 @@ def _statistics(found: Exploration, place: DeltaGenerator) -> None:
     place.table({s.title(compared.quantity): s.words(found.overall, compared.quantity) for s in statistics_of(compared).values()}, border="horizontal")
 
 
-def _scatter(found: Exploration, quantity: Quantity, words: list[str], selected: np.ndarray | None, dark: bool) -> go.Figure:
-    rows = found.rows
+def _scatter(found: Exploration, words: list[str], selected: np.ndarray | None, dark: bool) -> go.Figure:
+    rows, compared = found.rows, found.rows.compared
+    quantity = replace(compared.quantity, label=compared.label)
     return agreement_figure(rows.x, rows.y, quantity, found.quick, names=lambda pairs: pair_names(found.source, pairs), ids=rows.pair, words=words, selected=selected, dark=dark)
 
 
@@ -137,7 +140,7 @@ def _tabs(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
     contents = {"Shift against Z": _shifts, "Per element": _per_element, "Per chemistry": _per_chemistry, "The paper's figures": _paper, "Left out": _left_out}
     for tab, draw in zip(st.tabs(list(contents), on_change="rerun", key="explore_tab", bind="query-params"), contents.values(), strict=True):
         if tab.open:
-            with tab:
+            with tab, sentences(stop=False):
                 draw(asked, found, chosen)
 
 
@@ -168,7 +171,7 @@ def _paper(asked: loaders.Asked, explored: Exploration, chosen: list[str]) -> No
     for column, part, words in ((left, figures.total, "as they are"), (right, figures.referenced, f"References: {PairedScheme(asked.scheme).label}")):
         with column:
             st.markdown(f"**{part.rows.compared.label}**")
-            show(lambda dark, part=part, words=words: _scatter(part, part.rows.compared.quantity, [words], None, dark), f"paper_{part.rows.key}", name=f"explore-paper-{part.rows.key}", numbers=lambda part=part: row_table(part))
+            show(lambda dark, part=part, words=words: _scatter(part, [words], None, dark), f"paper_{part.rows.key}", name=f"explore-paper-{part.rows.key}", numbers=lambda part=part: row_table(part))
     st.caption(f"Huang et al. 2025 print ρ = {correlation_text(PAPER_RAW)} before and {correlation_text(PAPER_REFERENCED)} after, on relaxed entries of the Materials Project with their own references.")
     st.markdown("**What the difference of formation energies depends on**")
     try:
@@ -185,7 +188,10 @@ def _left_out(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> No
     source, unpaired = found.source, found.source.unpaired
     st.caption(f"{count_text(len(unpaired))} {'frames have no partner' if source.has_structures else 'rows of the file were left out'}.")
     if len(unpaired):
-        st.dataframe(unpaired, hide_index=True)
+        st.dataframe(unpaired.head(_LISTED), hide_index=True)
+        table_download(lambda: unpaired, f"explore-left-out-{asked.source.content[0][:8]}")
+    if len(unpaired) > _LISTED:
+        st.caption(f"The first {count_text(_LISTED)} are listed; the file has all.")
 
 
 with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, what shifts, quantity by quantity and element by element."):

@@ -15,7 +15,10 @@ import pytest
 from scipy import stats
 
 from xfunc_core.analysis.groups import Attribution
+from xfunc_core.data.importing import import_file
 from xfunc_core.data.pair_table_import import import_pair_table
+from xfunc_core.references.paired import PairedScheme
+from xfunc_core.references.schemes import Scheme
 
 XFUNC_DFT = ("xfunc-dft-pbe", "xfunc-dft-r2scan")
 MATPES = ("matpes-elements-pbe", "matpes-elements-r2scan")
@@ -209,6 +212,35 @@ def test_the_filters_of_the_datasets_page_apply_to_pairs(home, screen, shared, r
     assert not page.at.table and not page.errors()
 
 
+def test_a_filter_is_written_on_the_figure_letter_by_letter(home, screen, shared) -> None:
+    page = screen("explore", pairs_text="<a href='http://x'>")
+    assert "No pair passes the filter" in page.words()
+    page.choose("pairs_text", "").choose("pairs_system", "Al-Pt")
+    assert "Filter: chemical system Al-Pt" in note(scatter(page))
+    hostile = import_pair_table_of(home, [("NaCl", -3.0, -9.0), ("MgO", -5.0, -11.0)], "<b>id")
+    page = screen("explore", pairs=f"{hostile} (relaxed pairs)", pairs_text="<b>")
+    assert "&lt;b>" in note(scatter(page)) and "<b>id" not in json.dumps(scatter(page))
+
+
+def test_a_choice_here_is_none_on_another_page(home, screen) -> None:
+    page = screen("explore").choose("subtracted", PairedScheme.ATOMREF)
+    assert page.go("finetune").title() == "Fine-tune"
+    assert isinstance(page.widget("references").value, Scheme)
+
+
+def test_data_without_energies_still_compare_forces(home, screen, raw, tmp_path) -> None:
+    """Energies are taken off the real documents: what needs them says so, and the rest is there."""
+    for functional, name in (("PBE", XFUNC_DFT[0]), ("r2SCAN", XFUNC_DFT[1])):
+        documents = [{k: v for k, v in d.items() if k != "energy"} for d in raw[name][:20]]
+        path = tmp_path / f"bare-{functional}.jsonl"
+        path.write_text("\n".join(map(json.dumps, documents)))
+        import_file(path, home / "datasets", name=f"bare-{functional.lower()}")
+    for tab in ("Shift against Z", "The paper's figures", "Per element"):
+        page = screen("explore", r2scan="bare-r2scan", pbe="bare-pbe", explore_tab=tab)
+        assert "Total energy" not in page.widget("quantity").options
+        assert page.at.table and "nan" not in everything(page).lower()
+
+
 def test_clear_takes_the_choice_back(home, screen, drawn) -> None:
     page = screen("explore", explore_elements="O")
     assert len(drawn(scatter(page))) == 2
@@ -283,7 +315,7 @@ def test_table_coloured_by_other_statistics(home, screen, shared, cells, as_numb
     assert as_number(cells(page.figure("explore_elements_table_0"))["O"]) == pytest.approx(stats.kendalltau(frames.pbe[oxides], frames.r2scan[oxides])[0], abs=ROUNDED)
 
 
-def test_weighting_by_composition_changes_the_element_not_the_whole(home, screen, shared, shown, as_number) -> None:
+def test_weighting_by_composition_changes_the_element_not_the_whole(home, screen, shared, shown, raw, symbols_of, as_number) -> None:
     frames = shared(XFUNC_DFT)
     page = screen("explore", explore_tab="Per element").choose("quantity", "total")
     statistics = shown(page)
@@ -291,9 +323,10 @@ def test_weighting_by_composition_changes_the_element_not_the_whole(home, screen
     assert shown(page) == statistics
     table = page.table("Element", "Mean r²SCAN − PBE (eV/atom)").set_index("Element")
     assert "with the atomic fraction of that element" in note(scatter(page))
-    oxides = np.array(["O" in there for there in frames.symbols])
-    plain = (frames.r2scan - frames.pbe)[oxides].mean()
-    assert abs(as_number(table.loc["O", "Mean r²SCAN − PBE (eV/atom)"].split(" (")[0]) - plain) > 1e-3
+    sites = {d["matpes_id"]: symbols_of(d) for d in raw[XFUNC_DFT[1]]}
+    share = np.array([sites[i].count("O") / len(sites[i]) for i in frames.ids])
+    mean = np.average(frames.r2scan - frames.pbe, weights=share)
+    assert as_number(table.loc["O", "Mean r²SCAN − PBE (eV/atom)"].split(" (")[0]) == pytest.approx(mean, abs=0.51e-3)
 
 
 def test_chemistries_are_counted_on_the_raw_files(home, screen, shared) -> None:
@@ -402,6 +435,17 @@ def with_table(home: Path, tmp_path: Path, screen) -> Callable[..., Any]:
         return screen("explore", pairs="Made (relaxed pairs)", **query)
 
     return opened
+
+
+def import_pair_table_of(home: Path, rows: Sequence[tuple[str, object, object]], first_id: str) -> str:
+    """A table whose first row has this id; its title."""
+    path = home / "hostile.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["material_id", "formula", "e_pbe_per_atom", "e_r2scan_per_atom"])
+        writer.writerows([(first_id if not i else f"made-{i}", *row) for i, row in enumerate(rows)])
+    import_pair_table(path, home / "pair-tables", name="hostile", title="Hostile")
+    return "Hostile"
 
 
 def everything(page: Any) -> str:
