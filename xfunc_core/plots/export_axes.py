@@ -73,6 +73,10 @@ class Canvas:
         """Whether an axis is logarithmic."""
         return self.axis(name).get("type") == "log"
 
+    def scale_of(self, name: str) -> str:
+        """The axis whose range an axis shares: its own name unless it matches another."""
+        return self.axis(name).get("matches") or name
+
     def panel_of(self, name: str) -> Axes:
         """Any panel that an axis belongs to."""
         return next(panel for pair, panel in self.panels.items() if name in pair)
@@ -138,7 +142,7 @@ def _range(canvas: Canvas, name: str) -> tuple[float, float]:
     boxes = [
         (panel.dataLim.intervalx if name[0] == "x" else panel.dataLim.intervaly) if not canvas.is_log(name) else _positive(panel, name[0])
         for pair, panel in canvas.panels.items()
-        if name in pair
+        if any(canvas.scale_of(other) == canvas.scale_of(name) for other in pair)
     ]
     ends = [end for box in boxes for end in box if math.isfinite(end)]
     if not ends:
