@@ -1,0 +1,71 @@
+"""A CHGNet of any checkpoint as an ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, CalculatorSetupError, all_changes
+
+from xfunc_core.data.frame import matrix_to_voigt
+from xfunc_core.model.graph_batch import collate
+from xfunc_core.model.graphs import GraphError, StructureGraph, build_graph
+from xfunc_core.model.initial import load_pretrained
+from xfunc_core.model.network import Engine
+from xfunc_core.model.weights import load_engine
+
+
+class CHGNetCalculator(Calculator):
+    """Energy (eV), forces (eV/Å), stress (eV/Å³, Voigt, positive under tension) and absolute magnetic moments (μB) of a crystal.
+
+    Raises, from any property:
+        ase.calculators.calculator.CalculatorSetupError: the atoms are not periodic in all directions, or have no crystal
+            graph; the message says why.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress", "magmoms"]
+
+    def __init__(self, model: Engine | Path | str | None = None, device: str = "cpu", **options: Any) -> None:
+        """Set up for a model, a checkpoint that chgnet or xfunc wrote, or CHGNet 0.3.0 if it is None.
+
+        Args:
+            model: what computes.
+            device: where, as torch names it.
+            options: those of ASE's ``Calculator``.
+
+        Raises:
+            DataError: the checkpoint cannot be used.
+        """
+        super().__init__(**options)
+        torch.set_flush_denormal(True)  # some CPU kernels run a hundred times slower on denormals
+        found = load_pretrained() if model is None else model
+        self.model = (found if isinstance(found, Engine) else load_engine(Path(found))).to(device)
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Sequence[str] | None = None, system_changes: Sequence[str] = all_changes
+    ) -> None:
+        """Compute what is asked for into ``results``; ASE calls this. Energies alone take half of the time."""
+        super().calculate(atoms, list(properties or self.implemented_properties), list(system_changes))
+        slopes = {"forces", "stress"} & set(properties or self.implemented_properties)
+        batch = collate([_graph(self.atoms)], next(self.model.network.parameters()).dtype).to(self.model.references.device)
+        with torch.no_grad():
+            out = {key: value.double().cpu().numpy() for key, value in self.model(batch, "efsm" if slopes else "em").items()}
+        energy = float(out["e"][0]) * len(self.atoms)
+        self.results = {"energy": energy, "free_energy": energy, "magmoms": out["m"]}
+        if slopes:
+            self.results |= {"forces": out["f"], "stress": matrix_to_voigt(out["s"])[0] * units.GPa}
+
+
+def _graph(atoms: Atoms) -> StructureGraph:
+    if not np.all(atoms.pbc):
+        raise CalculatorSetupError(
+            "CHGNet knows only crystals: set atoms.pbc = True, with a cell that leaves a slab or molecule its vacuum."
+        )
+    try:
+        return build_graph(atoms.numbers, np.asarray(atoms.cell), atoms.positions)
+    except GraphError as error:
+        raise CalculatorSetupError(f"CHGNet cannot take these {len(atoms)} atoms: {error}.") from error
