@@ -19,7 +19,7 @@ from xfunc_core.data.importing import import_file
 from xfunc_core.data.library import install_bundled, open_dataset
 
 if TYPE_CHECKING:
-    from xfunc_core.model.chgnet import ReferencedCHGNet
+    from xfunc_core.model.network import Engine
 
 FEW = ["CaO-rs", "MgO-rs", "SrO-rs", "MgS-rs", "NaCl-rs", "NaF-rs", "KCl-rs", "KF-rs", "LiCl-rs", "LiF-rs", "Na2O-fl", "Li2O-fl", "K2O-fl", "CaF2-fl", "SrF2-fl", "SrCl2-fl", "Li2S-fl", "Na2S-fl"]
 """Materials of the bundled set whose elements occur several times among them; two or three atoms each."""
@@ -71,9 +71,9 @@ def _denormals_are_back() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def fresh(one_thread: None) -> Callable[[], ReferencedCHGNet]:
+def fresh(one_thread: None) -> Callable[[], Engine]:
     """Copies of the pretrained network, loaded once."""
-    from xfunc_core.model.chgnet import load_pretrained
+    from xfunc_core.model.initial import load_pretrained
 
     pretrained = load_pretrained()
     return lambda: copy.deepcopy(pretrained)

@@ -7,6 +7,7 @@ whatever happens ends as an outcome in the folder, never as a run that silently 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -72,7 +73,16 @@ def _asked_processes(folder: RunFolder) -> int:
 def _start_processes(folder: RunFolder, n: int) -> int:
     """Have torchrun start this command n times, with its share of the threads each; the exit code is torchrun's."""
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}", "-m", "xfunc_core.worker", str(folder.path)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={n}",
+        "-m",
+        "xfunc_core.worker",
+        str(folder.path),
+    ]
     started = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(max(1, threads // n))})
     before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())
     try:
@@ -87,8 +97,12 @@ def _follow(folder: RunFolder) -> int:
     """Train along with process 0, which alone writes."""
     logging.getLogger().setLevel(logging.WARNING)
     try:
-        with _prepared(folder) as (_, _, job):
-            _resume(folder, job, may_write=False)
+        settings, dataset = _asked(folder)
+        from xfunc_core.training import finetune, loop, parallel
+
+        with parallel.joined(settings.device) as processes, contextlib.suppress(loop.Stopped):
+            job = finetune.prepare(settings, dataset, processes=processes)
+            _load_checkpoint(folder, job, settings, dataset)
             for _ in job.trainer.epochs():
                 pass
     except XfuncError as error:
@@ -111,6 +125,8 @@ def _outcome(folder: RunFolder) -> tuple[RunState, str]:
         signal.signal(signal.SIGTERM, _terminate)
         run(folder)
     except KeyboardInterrupt:
+        if _BY_TORCHRUN[0] in os.environ and not folder.cancel_requested():
+            return RunState.FAILED, "One of the processes of this run failed or was ended; the log has the details."
         kept = "the last recorded epoch is kept in the checkpoint" if folder.checkpoint.exists() else "no epoch was finished"
         log.info("Cancelled; %s.", kept)
         return RunState.CANCELLED, f"Cancelled; {kept}."
@@ -122,7 +138,10 @@ def _outcome(folder: RunFolder) -> tuple[RunState, str]:
         return RunState.FAILED, _os_sentence(error, folder)
     except Exception as error:
         log.exception("The run stopped on an error that xfunc did not expect.")
-        return RunState.FAILED, f"The run stopped on an unexpected {type(error).__name__} ({' '.join(str(error).split())[:200]}); the log has the details."
+        return (
+            RunState.FAILED,
+            f"The run stopped on an unexpected {type(error).__name__} ({' '.join(str(error).split())[:200]}); the log has the details.",
+        )
     return RunState.FINISHED, ""
 
 
@@ -133,26 +152,40 @@ def run(folder: RunFolder) -> None:
         XfuncError: the settings, the dataset or the checkpoint cannot be used, or training goes astray.
         KeyboardInterrupt: the run is cancelled.
     """
-    settings = FinetuneSettings.from_dict(folder.config())
-    dataset = open_dataset(folder.path.parent.parent / "datasets", settings.dataset)
+    settings, dataset = _asked(folder)
 
-    from xfunc_core.training import finetune  # seconds; what is wrong with the settings is said before
+    from xfunc_core.training import parallel  # seconds; what is wrong with the settings is said before
+
+    with parallel.joined(settings.device) as processes:
+        _run(folder, settings, dataset, processes)
+
+
+def _asked(folder: RunFolder) -> tuple[FinetuneSettings, Dataset]:
+    settings = FinetuneSettings.from_dict(folder.config())
+    return settings, open_dataset(folder.path.parent.parent / "datasets", settings.dataset)
+
+
+def _run(folder: RunFolder, settings: FinetuneSettings, dataset: Dataset, processes: Processes) -> None:
+    from xfunc_core.model.weights import save_engine
+    from xfunc_core.training import finetune
 
     log.info("Preparing %s on %s (%s).", settings.method, dataset.info.title, settings.device)
-    job = finetune.prepare(settings, dataset, should_stop=folder.cancel_requested)
-    done = _resume(folder, job, settings, dataset)
+    job = finetune.prepare(settings, dataset, folder.cancel_requested, processes)
+    _load_checkpoint(folder, job, settings, dataset)
+    done = _seconds_spent(folder, job.trainer.epoch)
     folder.write_json(folder.split, job.plan.to_json(dataset))
     folder.write_json(folder.references, job.references.to_json())
     for frame in job.left_out:
         log.info("Left out %s: %s.", frame["frame_id"], frame["reason"])
     log.info("Training on %d frames, validating on %d, testing on %d.", *(len(job.samples[p]) for p in ("train", "validation", "test")))
-    seconds = done + _train(folder, job, lambda: {"settings": settings.to_dict(), "dataset": dataset.info.content_sha256, "trainer": job.trainer.state_dict()})
+    start = {"settings": settings.to_dict(), "dataset": dataset.info.content_sha256}
+    seconds = done + _train(folder, job, lambda: {**start, "trainer": job.trainer.state_dict()})
     log.info("Evaluating.")
     predictions = job.evaluate()
     _save_predictions(folder, dataset, job, predictions)
     folder.write_json(folder.references, job.final_references().to_json())
     model = io.BytesIO()
-    job.trainer.model.save(model, epoch=job.trainer.best_epoch)
+    save_engine(job.trainer.model, model, epoch=job.trainer.best_epoch)
     write_atomic(folder.model, model.getvalue())
     timing = {"device": settings.device, "seconds": seconds, "atoms_trained": job.plan.atoms_per_epoch * settings.epochs}
     learnt_from = {"name": settings.dataset, "content_sha256": dataset.info.content_sha256}
@@ -160,38 +193,47 @@ def run(folder: RunFolder) -> None:
     log.info("Finished; the best epoch was %d.", job.trainer.best_epoch)
 
 
-def _resume(folder: RunFolder, job: Finetuning, settings: FinetuneSettings, dataset: Dataset) -> float:
-    """Go on from the checkpoint if there is one; returns the seconds already spent training.
+def _load_checkpoint(folder: RunFolder, job: Finetuning, settings: FinetuneSettings, dataset: Dataset) -> None:
+    """Go on from the checkpoint if there is one.
 
     Raises:
         RunError: the checkpoint is damaged, or belongs to other settings or other data.
     """
     from xfunc_core.model.saved import WRONG_CONTENT, read_saved
 
-    epoch = 0
-    if folder.checkpoint.exists():
-        try:
-            saved = read_saved(folder.checkpoint)
-            _check_same_run(saved, settings, dataset)
-            job.trainer.load_state_dict(saved["trainer"])
-        except (DataError, *WRONG_CONTENT) as error:
-            raise RunError(f"The checkpoint {folder.checkpoint} is damaged ({error.__class__.__name__}): delete this file and resume the run, which then starts over.") from error
-        epoch = job.trainer.epoch
-        log.info("Going on from the checkpoint of epoch %d.", epoch)
+    if not folder.checkpoint.exists():
+        return
+    try:
+        saved = read_saved(folder.checkpoint)
+        _check_same_run(saved, settings, dataset)
+        job.trainer.load_state_dict(saved["trainer"])
+    except (DataError, *WRONG_CONTENT) as error:
+        raise RunError(
+            f"The checkpoint {folder.checkpoint} is damaged ({error.__class__.__name__}): delete this file and resume the run, which then starts over."
+        ) from error
+    log.info("Going on from the checkpoint of epoch %d.", job.trainer.epoch)
+
+
+def _seconds_spent(folder: RunFolder, epoch: int) -> float:
+    """Seconds of training until an epoch; records of what came after it, which is trained and recorded again, are removed."""
     records = folder.progress()
     kept = [record for record in records if record.get("epoch", 0) <= epoch]
-    if len(kept) < len(records):  # what came after the checkpoint is trained, and recorded, again
+    if len(kept) < len(records):
         write_atomic(folder.progress_file, b"".join(json.dumps(record).encode() + b"\n" for record in kept))
     return sum(record["seconds"] for record in kept if record.get("kind") == "epoch")
 
 
 def _check_same_run(saved: dict[str, Any], settings: FinetuneSettings, dataset: Dataset) -> None:
-    then, now = saved["settings"], settings.to_dict()
+    then, now = {**FinetuneSettings(settings.dataset).to_dict(), **saved["settings"]}, settings.to_dict()  # older ones know fewer settings
     for name in now:
-        if name not in MAY_CHANGE and then.get(name) != now[name]:
-            raise RunError(f"The setting {name} was {then.get(name)!r} when this run began and is {now[name]!r} now: put it back and resume, or launch a new run.")
+        if name not in MAY_CHANGE and then[name] != now[name]:
+            raise RunError(
+                f"The setting {name} was {then[name]!r} when this run began and is {now[name]!r} now: put it back and resume, or launch a new run."
+            )
     if saved["dataset"] != dataset.info.content_sha256:
-        raise RunError(f"The dataset {settings.dataset} has other frames than when this run began, so training and test frames would mix: launch a new run.")
+        raise RunError(
+            f"The dataset {settings.dataset} has other frames than when this run began, so training and test frames would mix: launch a new run."
+        )
 
 
 def _train(folder: RunFolder, job: Finetuning, checkpoint: Callable[[], dict[str, Any]]) -> float:
@@ -209,7 +251,15 @@ def _train(folder: RunFolder, job: Finetuning, checkpoint: Callable[[], dict[str
                 torch.save(checkpoint(), content)
                 write_atomic(folder.checkpoint, content.getvalue())
                 seconds += record["seconds"]
-                log.info("Epoch %d: validation MAE %s.", record["epoch"], ", ".join(f"{q.label.lower()} {q.error_with_unit(record['validation'][q.key])}" for q in QUANTITIES if q.key in record["validation"]))
+                log.info(
+                    "Epoch %d: validation MAE %s.",
+                    record["epoch"],
+                    ", ".join(
+                        f"{q.label.lower()} {q.error_with_unit(record['validation'][q.key])}"
+                        for q in QUANTITIES
+                        if q.key in record["validation"]
+                    ),
+                )
     except Stopped:
         raise KeyboardInterrupt from None
     return seconds

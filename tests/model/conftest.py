@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
+from chgnet.graph import CrystalGraphConverter
 from chgnet.graph.crystalgraph import CrystalGraph
 
 from xfunc_core.data.dataset import Dataset
@@ -24,8 +25,15 @@ def mixed(few: Dataset, elements: Dataset, one_thread: None) -> list[Sample]:
     formulas = elements.table["formula"].tolist()
     samples = build_samples(few, [0, len(few) - 1])[0] + build_samples(elements, [formulas.index(symbol) for symbol in MIXED])[0]
     assert {sample.n_atoms for sample in samples} >= {1, 2}
-    assert any(len(sample.graph.bond_graph) == 0 for sample in samples)  # no bond below 3 Å: no angles
+    assert any(sample.graph.n_short == 0 for sample in samples)  # no bond below 3 Å: no angles
     return samples
+
+
+@pytest.fixture(scope="session")
+def upstream_graphs(few: Dataset, elements: Dataset, mixed: list[Sample]) -> list[CrystalGraph]:
+    """The structures of `mixed` in upstream's own graphs."""
+    converter = CrystalGraphConverter(atom_graph_cutoff=6, bond_graph_cutoff=3, verbose=False)
+    return [converter((few if k < 2 else elements).structure(sample.row)) for k, sample in enumerate(mixed)]
 
 
 def as_double(graph: CrystalGraph) -> CrystalGraph:
@@ -37,25 +45,10 @@ def as_double(graph: CrystalGraph) -> CrystalGraph:
     return graph
 
 
-def compositions(samples: Sequence[Sample]) -> torch.Tensor:
-    return torch.stack([sample.composition for sample in samples])
-
-
 @pytest.fixture(scope="session")
 def doubled() -> Callable[[CrystalGraph], CrystalGraph]:
     """See `as_double`."""
     return as_double
-
-
-@pytest.fixture(scope="session")
-def forward() -> Callable[..., dict[str, np.ndarray]]:
-    """Predictions of a model for samples as one batch, as arrays."""
-
-    def of(model, samples: Sequence[Sample], graphs: Sequence[CrystalGraph] | None = None) -> dict[str, np.ndarray]:
-        out = model(graphs or [sample.graph for sample in samples], compositions(samples))
-        return {key: value.detach().numpy() for key, value in out.items()}
-
-    return of
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +78,9 @@ def _batch_of(graphs: Sequence[CrystalGraph], dtype: torch.dtype = torch.float64
     number = {bond[1:3]: k for k, bond in enumerate(bonds)}
     n_short = sum(not bond[0] for bond in bonds)
     directed = sorted(tuple(number[s, bond] + n_short * bool(reverse) for s, bond, reverse in angle) for angle in angles)
-    i, j, first, second = (np.array([row[k] for row in rows], dtype=int) for rows, k in ((bonds, 3), (bonds, 4), (directed, 0), (directed, 1)))
+    i, j, first, second = (
+        np.array([row[k] for row in rows], dtype=int) for rows, k in ((bonds, 3), (bonds, 4), (directed, 0), (directed, 1))
+    )
     structure, numbers = np.array(atoms).T
     counts = np.array([np.bincount(numbers[structure == s] - 1, minlength=94) for s in range(len(graphs))])
     return GraphBatch(

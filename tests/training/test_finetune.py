@@ -17,9 +17,10 @@ from xfunc_core.analysis.metrics import error_summary
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.importing import import_file
 from xfunc_core.errors import DataError, RunError
-from xfunc_core.model.chgnet import scratch
+from xfunc_core.model.initial import scratch
 from xfunc_core.model.predict import Predictions, predict
 from xfunc_core.model.samples import build_samples
+from xfunc_core.model.weights import save_engine
 from xfunc_core.quantities import Functional
 from xfunc_core.references.published import matpes_atoms
 from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, Scheme, Status
@@ -87,7 +88,7 @@ def test_m1_starts_from_random_weights_and_fits_its_references(trained, few: Dat
     assert job.references.scheme is Scheme.RESIDUAL  # as M4, but what it fits on knows no network
     untrained = scratch(job.references.energies, TINY.seed)
     random = job.evaluate()["test"]["start"]
-    np.testing.assert_allclose(random.forces, predict(untrained, job.samples["test"], TINY.batch_size).forces, atol=1e-5)
+    np.testing.assert_allclose(random.forces, predict(untrained, job.samples["test"]).forces, atol=1e-5)
     step = 2 * TINY.learning_rate  # Adam's two steps can move a weight no further
     start, now = job.pretrained.network.state_dict(), job.trainer.model.network.state_dict()
     assert float((start["mlp.layers.0.weight"] - now["mlp.layers.0.weight"]).abs().max()) > 10 * step
@@ -163,7 +164,7 @@ def test_m2_and_m3_start_from_the_gga_references(trained) -> None:
 def test_m4_fits_its_references_on_the_training_frames(trained, few: Dataset) -> None:
     job = trained["M4"]
     rows = job.plan.split.train
-    found = predict(job.pretrained, job.samples["train"], TINY.batch_size).energy
+    found = predict(job.pretrained, job.samples["train"]).energy
     expected = fit_residual(few, rows, found, job.pretrained.references.numpy())
     np.testing.assert_allclose(job.references.energies, expected.energies, atol=1e-9)
     np.testing.assert_array_equal(job.references.n_frames, (few.composition[rows] > 0).sum(axis=0))
@@ -246,7 +247,9 @@ def test_part_whose_frames_chgnet_cannot_take_is_refused(few: Dataset, altered) 
     with pytest.raises(DataError, match="No frame of the test part can be used by CHGNet.*no neighbour within 6 Å"):
         finetune.prepare(TINY, altered(plan.split.test, lonely))
     job = finetune.prepare(TINY, altered(plan.split.train[:1], lonely))
-    assert job.left_out == [{"frame_id": few.table["frame_id"].iat[plan.split.train[0]], "reason": "an atom has no neighbour within 6 Å"}]
+    assert job.left_out == [
+        {"frame_id": few.table["frame_id"].iat[plan.split.train[0]], "reason": "atom 1 has no neighbour within 6 Å, as have 2 more"}
+    ]
     assert len(job.samples["train"]) == 7
 
 
@@ -270,7 +273,7 @@ def test_pretrained_model_is_evaluated_on_every_frame(elements: Dataset, few: Da
 def test_saved_run_is_evaluated_as_it_was(trained, few: Dataset, tmp_path: Path) -> None:
     job = trained["M2"]
     job.trainer.load_best()
-    job.trainer.model.save(tmp_path / "model.pt")
+    save_engine(job.trainer.model, tmp_path / "model.pt")
     errors, _ = finetune.evaluate_checkpoint(tmp_path / "model.pt", few)
     rows = np.arange(len(few))
     found = predict(job.trainer.model, build_samples(few, rows)[0])

@@ -13,10 +13,8 @@ import torch
 
 from xfunc_core.errors import RunError
 from xfunc_core.model.samples import Sample
-from xfunc_core.training.loop import FINAL_LR_FRACTION, Stopped, Trainer, cosine, epochs_per_validation, selection_error
+from xfunc_core.training.loop import COST_AT_ONCE, FINAL_LR_FRACTION, Stopped, Trainer, cosine, epochs_per_validation, selection_error
 from xfunc_core.training.settings import FinetuneSettings
-
-pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")  # upstream's
 
 
 def run(trainer: Trainer) -> list[dict]:
@@ -36,7 +34,9 @@ def timeless(records: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize("batches", [1, 2, 4, 7, 10])
-def test_cosine_reaches_its_end_at_the_last_step_however_few_batches_an_epoch_has(trainer, monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
+def test_cosine_reaches_its_end_at_the_last_step_however_few_batches_an_epoch_has(
+    trainer, monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
     used: list[float] = []
     step = torch.optim.Adam.step
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *rest: (used.append(self.param_groups[0]["lr"]), step(self, *rest)))
@@ -101,7 +101,7 @@ def test_validation_errors_are_those_of_the_model(trainer, samples: dict[str, li
 
     trained = trainer(epochs=1)
     [record] = run(trained)
-    found = predict(trained.model, samples["validation"], batch_size=5)
+    found = predict(trained.model, samples["validation"])
     labels = np.array([s.energy for s in samples["validation"]])
     assert record["validation"]["energy"] == pytest.approx(np.abs(found.energy - labels).mean(), abs=1e-12)
     forces = np.concatenate([s.forces.numpy() for s in samples["validation"]])
@@ -223,6 +223,37 @@ def test_gradient_is_clipped_if_asked(trainer, monkeypatch: pytest.MonkeyPatch) 
     assert max(norms) <= 0.01 * (1 + 1e-4)
 
 
-def test_training_leaves_no_gradients_on_the_graphs(trainer, samples) -> None:
-    run(trainer(epochs=1))
-    assert all(s.graph.atom_frac_coord.grad is None and s.graph.lattice.grad is None for s in samples["train"])
+# --- batches in parts -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_batch_that_is_computed_in_parts_has_the_same_gradient(
+    trainer, samples, unlabelled, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype, tolerance: float
+) -> None:
+    train = [unlabelled(samples["train"][0], "energy"), *samples["train"][1:7], unlabelled(samples["train"][7], "forces")]
+    gradients, n_forward = [], []
+
+    def noted(self: torch.optim.Adam, *_: object) -> None:
+        gradients.append(torch.cat([p.grad.flatten() for p in self.param_groups[0]["params"] if p.grad is not None]).double())
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    for limit in (1e9, 1.0):
+        monkeypatch.setitem(COST_AT_ONCE, "cpu", limit)
+        trained = trainer(train=train, batch_size=8, epochs=1)
+        trained.model.to(precision)
+        trained.model.references = trained.model.references.double()
+        grown: list[bool] = []
+        trained.model.register_forward_hook(lambda *_, grown=grown: grown.append(torch.is_grad_enabled()))
+        run(trained)
+        n_forward.append(sum(grown))
+    assert n_forward == [1, 8]
+    whole, parts = gradients
+    assert float((whole - parts).norm()) < tolerance * float(whole.norm())
+
+
+def test_training_in_parts_drops_no_frame(trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    [whole] = run(trainer(epochs=1))
+    monkeypatch.setitem(COST_AT_ONCE, "cpu", 700.0)
+    [parts] = run(trainer(epochs=1))
+    assert parts["train"] == pytest.approx(whole["train"], rel=1e-4)
+    assert parts["validation"] == pytest.approx(whole["validation"], rel=1e-2)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.samples import Sample
-from xfunc_core.training.loss import ErrorSums, Targets, teaches, weighted_huber, weights
+from xfunc_core.training.loss import QUANTITY_OF, ErrorSums, Targets, label_counts, teaches, weighted_huber, weights
 from xfunc_core.training.settings import FinetuneSettings
 
 PAPER = {"e": 3.0, "f": 1.0, "s": 0.1, "m": 1.0}
@@ -24,6 +25,14 @@ def huber(difference: float, delta: float = 0.1) -> float:
 
 def targets(e, f, s, m) -> Targets:
     return Targets(*(torch.tensor(x, dtype=torch.float64) for x in (e, f, s, m)))
+
+
+def counted(labels: Targets) -> dict[str, int]:
+    return {key: int(torch.isfinite(getattr(labels, key)).sum()) for key in QUANTITY_OF}
+
+
+def loss_of(predicted: dict[str, torch.Tensor], labels: Targets, weight: dict[str, float] = PAPER) -> torch.Tensor:
+    return weighted_huber(predicted, labels, weight, 0.1, counted(labels))
 
 
 def zeros(like: Targets) -> dict[str, torch.Tensor]:
@@ -42,14 +51,14 @@ def test_loss_is_the_papers_weighted_huber() -> None:
         + 0.1 * (huber(2.0) + huber(0.05)) / 9
         + 1.0 * (huber(0.09) + huber(0.5)) / 2
     )
-    assert float(weighted_huber(zeros(labels), labels, PAPER, 0.1)) == pytest.approx(expected, rel=1e-12)
-    assert float(weighted_huber(zeros(labels), labels, PAPER | {"e": 0.0, "f": 0.0, "s": 0.0}, 0.1)) == pytest.approx((huber(0.09) + huber(0.5)) / 2)
+    assert float(loss_of(zeros(labels), labels)) == pytest.approx(expected, rel=1e-12)
+    assert float(loss_of(zeros(labels), labels, PAPER | {"e": 0.0, "f": 0.0, "s": 0.0})) == pytest.approx((huber(0.09) + huber(0.5)) / 2)
 
 
 def test_each_quantity_is_averaged_over_the_labels_it_has() -> None:
     labels = targets([0.05, NAN, NAN], [[0.02, NAN, 0.3]], [[[NAN] * 3] * 3], [NAN])
     predicted = zeros(labels)
-    loss = weighted_huber(predicted, labels, PAPER, 0.1)
+    loss = loss_of(predicted, labels)
     assert float(loss) == pytest.approx(3 * huber(0.05) + (huber(0.02) + huber(0.3)) / 2)
     loss.backward()
     np.testing.assert_allclose(predicted["e"].grad, [-3 * 0.05, 0, 0])
@@ -59,9 +68,35 @@ def test_each_quantity_is_averaged_over_the_labels_it_has() -> None:
 
 def test_batch_without_labels_has_no_loss_and_no_gradient() -> None:
     labels = targets([NAN], [[NAN] * 3], [[[NAN] * 3] * 3], [NAN])
-    loss = weighted_huber(zeros(labels), labels, PAPER, 0.1)
+    loss = loss_of(zeros(labels), labels)
     assert float(loss) == 0.0
     assert not loss.requires_grad
+
+
+def test_loss_is_torchs_huber_loss_of_the_labels_that_are_there() -> None:
+    generator = torch.Generator().manual_seed(1)
+    shapes = {"e": (7,), "f": (30, 3), "s": (7, 3, 3), "m": (30,)}
+    predicted, labels = ({key: torch.randn(shape, generator=generator) * 0.2 for key, shape in shapes.items()} for _ in range(2))
+    for label in labels.values():
+        label[torch.rand(label.shape, generator=generator) < 0.3] = NAN
+    expected = 0.0
+    for key, factor in PAPER.items():
+        there = torch.isfinite(labels[key])
+        expected += factor * float(torch.nn.functional.huber_loss(predicted[key][there], labels[key][there], delta=0.1))
+    assert float(loss_of(predicted, Targets(**labels))) == pytest.approx(expected, rel=1e-6)  # float32
+
+
+def test_parts_of_a_batch_add_up_to_its_loss(samples: dict[str, list[Sample]], unlabelled) -> None:
+    batch = [unlabelled(samples["train"][0], "energy"), *samples["train"][1:4], unlabelled(samples["train"][4], "forces", "stress")]
+    counts = dict(zip("efsm", label_counts(batch).sum(0).tolist(), strict=True))
+    assert counts == {"e": 4, "f": 3 * sum(s.n_atoms for s in batch[:4]), "s": 36, "m": 0}
+
+    def loss(part: list[Sample]) -> float:
+        labels = Targets.of(part, torch.device("cpu"))
+        return float(weighted_huber(zeros(labels), labels, PAPER, 0.1, counts))
+
+    assert loss(batch[:2]) + loss(batch[2:3]) + loss(batch[3:]) == pytest.approx(loss(batch), rel=1e-6)
+    assert loss(batch) == pytest.approx(float(loss_of(zeros(t := Targets.of(batch, torch.device("cpu"))), t)), rel=1e-12)
 
 
 def test_frames_without_energy_add_nothing_to_the_energys_gradient(fresh, samples: dict[str, list[Sample]], unlabelled) -> None:
@@ -69,8 +104,7 @@ def test_frames_without_energy_add_nothing_to_the_energys_gradient(fresh, sample
     blank = [unlabelled(s, "energy", "forces", "stress") for s in samples["train"][2:4]]
 
     def gradient(batch: list[Sample]) -> np.ndarray:
-        out = model([s.graph for s in batch], torch.stack([s.composition for s in batch]))
-        loss = weighted_huber(out, Targets.of(batch, torch.device("cpu")), PAPER, 0.1)
+        loss = loss_of(model(collate([s.graph for s in batch])), Targets.of(batch, torch.device("cpu")))
         parameters = list(model.network.mlp.parameters())
         return np.concatenate([g.numpy().ravel() for g in torch.autograd.grad(loss, parameters)])
 
@@ -82,16 +116,22 @@ def test_frames_without_energy_add_nothing_to_the_energys_gradient(fresh, sample
 def test_parameter_gradients_agree_with_finite_differences(fresh, samples: dict[str, list[Sample]]) -> None:
     """Through forces and stress, too: the double backward is where mistakes hide."""
     model, batch = fresh().double(), samples["train"][:3]
-    graphs = [doubled(s.graph) for s in batch]
+    graphs = collate([s.graph for s in batch], torch.float64)
     labels = Targets(*(getattr(Targets.of(batch, torch.device("cpu")), key).double() for key in "efsm"))
     labels = replace(labels, e=labels.e + 2.0, m=torch.full_like(labels.m, 0.3))
-    composition = torch.stack([s.composition for s in batch])
 
     def loss() -> torch.Tensor:
-        return weighted_huber(model(graphs, composition), labels, PAPER, 0.1)
+        return loss_of(model(graphs), labels)
 
     net = model.network
-    parameters = [net.atom_embedding.embedding.weight, net.bond_embedding.weight, net.angle_embedding.weight, net.atom_conv_layers[0].mlp_out.layers[1].weight, net.site_wise.weight, net.mlp.layers[0].weight]
+    parameters = [
+        net.atom_embedding.embedding.weight,
+        net.bond_embedding.weight,
+        net.angle_embedding.weight,
+        net.atom_conv_layers[0].mlp_out.layers[1].weight,
+        net.site_wise.weight,
+        net.mlp.layers[0].weight,
+    ]
     gradients = torch.autograd.grad(loss(), parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         place = np.unravel_index(int(gradient.abs().argmax()), gradient.shape)
@@ -107,17 +147,6 @@ def test_parameter_gradients_agree_with_finite_differences(fresh, samples: dict[
         # float64 rounding of a loss of order 1 over 2h is 1e-10, the third derivative adds h² = 1e-12 times it
         assert float(gradient[place]) == pytest.approx(slope, rel=1e-6, abs=1e-8)
         assert abs(slope) > 1e-4  # so that there is something to compare
-
-
-def doubled(graph):
-    """A graph with its geometry in float64."""
-    import copy
-
-    graph = copy.copy(graph)
-    for name in ("atom_frac_coord", "lattice", "neighbor_image"):
-        setattr(graph, name, getattr(graph, name).detach().double())
-    graph.atom_frac_coord.requires_grad_()
-    return graph
 
 
 def test_targets_keep_the_order_of_the_samples(samples: dict[str, list[Sample]]) -> None:

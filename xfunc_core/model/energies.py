@@ -1,4 +1,4 @@
-"""Energies of the pretrained model over rows of a dataset: the one place where another engine would take over."""
+"""Energies of the pretrained model over rows of a dataset."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.model.chgnet import load_pretrained
-from xfunc_core.model.samples import build_samples
+from xfunc_core.model.graphs import build_graphs, geometries
+from xfunc_core.model.initial import load_pretrained
+from xfunc_core.model.predict import predict_energies
 
 NOT_FINITE = "the model gives no finite energy for it"
 
@@ -29,24 +30,20 @@ class Energies:
 
 
 Evaluate = Callable[[Dataset, np.ndarray], Energies]
-"""Evaluate rows of a dataset that fit into memory together."""
+"""Evaluate rows of a dataset whose graphs fit into memory together."""
 
 
 def pretrained_energies() -> tuple[Evaluate, np.ndarray]:
     """Load CHGNet 0.3.0; gives what evaluates rows with it, and its reference energies in eV/atom, shape (94,)."""
     torch.set_flush_denormal(True)  # some CPU kernels run a hundred times slower on denormals
-    model = load_pretrained().eval()
+    model = load_pretrained()
 
     def evaluate(dataset: Dataset, rows: np.ndarray) -> Energies:
-        samples, rejected = build_samples(dataset, rows)
-        taken = np.isin(rows, [sample.row for sample in samples])
-        reasons = {int(row): frame["reason"] for row, frame in zip(rows[~taken], rejected, strict=True)}
+        ids = dataset.table["frame_id"].to_numpy()[rows]
+        built = build_graphs(geometries(dataset, rows), ids)
+        reasons = {int(rows[rejected.position]): rejected.reason for rejected in built.rejected}
         energy = np.full(len(rows), np.nan)
-        if samples:
-            composition = torch.stack([sample.composition for sample in samples])
-            with torch.no_grad():
-                said = model([sample.graph for sample in samples], composition, task="e")["e"].numpy()
-            energy[taken] = said
+        energy[built.kept] = predict_energies(model, built.graphs)
         reasons |= {int(row): NOT_FINITE for row in rows[~np.isfinite(energy)] if int(row) not in reasons}
         return Energies(np.where(np.isfinite(energy), energy, np.nan), reasons)
 

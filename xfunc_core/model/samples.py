@@ -1,40 +1,38 @@
-"""Frames of a dataset as samples for CHGNet: graph, composition and labels. No frame is ever replaced by another."""
+"""Frames of a dataset as samples for CHGNet: crystal graph and labels. No frame is ever replaced by another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from chgnet.graph import CrystalGraphConverter
-from chgnet.graph.crystalgraph import CrystalGraph
 
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.frame import voigt_to_matrix
 from xfunc_core.elements import N_REFERENCED
+from xfunc_core.model.graph_cache import cached_graphs
+from xfunc_core.model.graphs import CHGNET_CUTOFFS, BuiltGraphs, StructureGraph, build_graphs, geometries
 
-ATOM_GRAPH_CUTOFF = 6.0
-BOND_GRAPH_CUTOFF = 3.0
+ATOM_GRAPH_CUTOFF, BOND_GRAPH_CUTOFF = CHGNET_CUTOFFS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One frame, ready for the network; absent labels are NaN.
 
     Attributes:
         row: row in the dataset.
-        graph: upstream crystal graph.
-        composition: atomic fractions, float64, shape (94,).
+        graph: crystal graph.
         energy: eV/atom, float64.
-        forces: eV/Å, shape (N, 3).
-        stress: GPa, shape (3, 3).
-        magmoms: |μB|, shape (N,).
+        forces: eV/Å, shape (N, 3), float32.
+        stress: GPa, shape (3, 3), float32.
+        magmoms: |μB|, shape (N,), float32.
     """
 
     row: int
-    graph: CrystalGraph
-    composition: torch.Tensor
+    graph: StructureGraph
     energy: float
     forces: torch.Tensor
     stress: torch.Tensor
@@ -43,51 +41,43 @@ class Sample:
     @property
     def n_atoms(self) -> int:
         """Atoms in the cell."""
-        return len(self.forces)
+        return self.graph.n_atoms
+
+    @property
+    def composition(self) -> np.ndarray:
+        """Atomic fractions, float64, shape (94,)."""
+        return np.bincount(self.graph.numbers, minlength=N_REFERENCED + 1)[1:] / self.n_atoms
 
 
-def build_samples(dataset: Dataset, rows: Sequence[int] | np.ndarray) -> tuple[list[Sample], list[dict[str, str]]]:
+def build_samples(
+    dataset: Dataset, rows: Sequence[int] | np.ndarray, cache: Path | None = None
+) -> tuple[list[Sample], list[dict[str, str]]]:
     """Build the samples of some rows.
+
+    Args:
+        dataset: the frames.
+        rows: which of them.
+        cache: a folder to keep the graphs in; from there they are mapped, and take no memory while they are not in use.
 
     Returns:
         The samples, and the frames CHGNet cannot take as ``{"frame_id", "reason"}``.
     """
-    converter = CrystalGraphConverter(atom_graph_cutoff=ATOM_GRAPH_CUTOFF, bond_graph_cutoff=BOND_GRAPH_CUTOFF, on_isolated_atoms="error", verbose=False)
-    samples, rejected = [], []
-    for row in map(int, rows):
-        try:
-            samples.append(_sample(dataset, row, converter))
-        except ValueError as error:
-            rejected.append({"frame_id": str(dataset.table["frame_id"].iat[row]), "reason": _reason(error)})
-    return samples, rejected
+    rows = np.asarray(rows, dtype=np.int64)
+    ids = dataset.table["frame_id"].to_numpy()[rows]
+    built = build_graphs(geometries(dataset, rows), ids) if cache is None else cached_graphs(cache, list(geometries(dataset, rows)), ids)
+    return _labelled(dataset, rows, built), [{"frame_id": r.frame_id, "reason": r.reason} for r in built.rejected]
 
 
-def batches(samples: Sequence[Sample], batch_size: int) -> Iterator[Sequence[Sample]]:
-    """Consecutive batches of at most ``batch_size`` samples."""
-    for start in range(0, len(samples), batch_size):
-        yield samples[start : start + batch_size]
-
-
-def _sample(dataset: Dataset, row: int, converter: CrystalGraphConverter) -> Sample:
-    atoms = dataset.atoms_of(row)
-    numbers = dataset.atom_array("numbers")[atoms]
-    if numbers.max() > N_REFERENCED:
-        raise ValueError("an element beyond plutonium, which CHGNet does not know")
-    return Sample(
-        row=row,
-        graph=converter(dataset.structure(row)),
-        composition=torch.tensor(dataset.composition[row], dtype=torch.float64),
-        energy=float(dataset.energy_per_atom[row]),
-        forces=_float32(dataset.atom_array("forces")[atoms]),
-        stress=_float32(voigt_to_matrix(dataset.frame_array("stress")[row])),
-        magmoms=_float32(np.abs(dataset.atom_array("magmoms")[atoms])),
-    )
+def _labelled(dataset: Dataset, rows: np.ndarray, built: BuiltGraphs) -> list[Sample]:
+    energy, stress = dataset.energy_per_atom, dataset.frame_array("stress")
+    forces, magmoms = dataset.atom_array("forces"), dataset.atom_array("magmoms")
+    samples = []
+    for row, graph in zip(rows[built.kept].tolist(), built.graphs, strict=True):
+        atoms = dataset.atoms_of(row)
+        tensors = map(_float32, (forces[atoms], voigt_to_matrix(stress[row]), np.abs(magmoms[atoms])))
+        samples.append(Sample(row, graph, float(energy[row]), *tensors))
+    return samples
 
 
 def _float32(array: np.ndarray) -> torch.Tensor:
     return torch.tensor(np.array(array), dtype=torch.float32)
-
-
-def _reason(error: ValueError) -> str:
-    text = str(error)
-    return f"an atom has no neighbour within {ATOM_GRAPH_CUTOFF:g} Å" if "isolated" in text else text

@@ -17,9 +17,11 @@ import torch
 from xfunc_core.analysis.metrics import error_summary
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import DataError, RunError
-from xfunc_core.model.chgnet import PRETRAINED, ReferencedCHGNet, load_checkpoint, load_pretrained, scratch
-from xfunc_core.model.predict import Predictions, predict
+from xfunc_core.model.initial import PRETRAINED, load_pretrained, scratch
+from xfunc_core.model.network import Engine
+from xfunc_core.model.predict import Predictions, predict, predict_energies
 from xfunc_core.model.samples import Sample, build_samples
+from xfunc_core.model.weights import load_engine
 from xfunc_core.quantities import Method
 from xfunc_core.references.looked_up import BroughtTable
 from xfunc_core.references.missing import MissingReference
@@ -27,6 +29,7 @@ from xfunc_core.references.priors import Trainable
 from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, ReferenceScheme, Scheme, Status
 from xfunc_core.training.loop import Trainer
 from xfunc_core.training.loss import teaches
+from xfunc_core.training.parallel import ALONE, Processes, local_rank
 from xfunc_core.training.plan import Plan, make_plan
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -46,28 +49,25 @@ class Finetuning:
         pretrained: the untouched pretrained model.
         trainer: holds the model.
         untrained: the model before training where it is another network than the pretrained one (M1), else None.
-        batch_size: frames predicted at once; as many as in training, which fit into memory.
     """
 
     plan: Plan
     samples: dict[str, list[Sample]]
     left_out: list[dict[str, str]]
     references: ElementReferences
-    pretrained: ReferencedCHGNet
+    pretrained: Engine
     trainer: Trainer
-    untrained: ReferencedCHGNet | None
-    batch_size: int
+    untrained: Engine | None
 
     def evaluate(self) -> dict[str, dict[str, Predictions]]:
         """Predictions by part (validation, test) and stage; call it after training."""
         parts = ("validation", "test")
-        size = self.batch_size
-        zero_shot = {part: predict(self.pretrained, self.samples[part], size) for part in parts}
+        zero_shot = {part: predict(self.pretrained, self.samples[part]) for part in parts}
         start = {part: self._at_start(zero_shot[part], self.samples[part]) for part in parts}
         if self.untrained is not None:
-            start = {part: predict(self.untrained, self.samples[part], size) for part in parts}
+            start = {part: predict(self.untrained, self.samples[part]) for part in parts}
         self.trainer.load_best()
-        trained = {part: predict(self.trainer.model, self.samples[part], size) for part in parts}
+        trained = {part: predict(self.trainer.model, self.samples[part]) for part in parts}
         return {part: {"zero_shot": zero_shot[part], "start": start[part], "trained": trained[part]} for part in parts}
 
     def final_references(self) -> ElementReferences:
@@ -76,12 +76,14 @@ class Finetuning:
 
     def _at_start(self, zero_shot: Predictions, samples: list[Sample]) -> Predictions:
         """The pretrained network with this run's references: only energies move."""
-        composition = np.array([sample.composition.numpy() for sample in samples])
+        composition = np.array([sample.composition for sample in samples])
         shift = self.references.energies - self.pretrained.references.cpu().numpy()
         return replace(zero_shot, energy=zero_shot.energy + composition @ shift)
 
 
-def prepare(settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[[], bool] = lambda: False) -> Finetuning:
+def prepare(
+    settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[[], bool] = lambda: False, processes: Processes = ALONE
+) -> Finetuning:
     """Split, build graphs, fit references on the training frames and set up the trainer.
 
     Raises:
@@ -89,7 +91,7 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[
         DataError: a part has no usable frame, or none with a label that counts.
         RunError: the device is not there.
     """
-    device = _device(settings.device)
+    device = _device(settings.device, settings.precision)
     plan = make_plan(settings, dataset)
     samples, left_out = _samples(plan, dataset)
     for part in ("train", "validation"):
@@ -102,8 +104,8 @@ def prepare(settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[
     model = _initial_model(settings, references).to(device)
     untrained = None if Method(settings.method).pretrained else _initial_model(settings, references).to(device)
     torch.manual_seed(settings.seed)
-    trainer = Trainer(model, samples["train"], samples["validation"], settings, should_stop)
-    return Finetuning(plan, samples, left_out, references, pretrained, trainer, untrained, settings.batch_size)
+    trainer = Trainer(model, samples["train"], samples["validation"], settings, should_stop, processes)
+    return Finetuning(plan, samples, left_out, references, pretrained, trainer, untrained)
 
 
 def fit_on_training_part(settings: FinetuneSettings, dataset: Dataset, *schemes: Scheme) -> list[ElementReferences]:
@@ -117,7 +119,7 @@ def fit_on_training_part(settings: FinetuneSettings, dataset: Dataset, *schemes:
     return [_scheme(settings, scheme).fit(frames) for scheme in schemes]
 
 
-def training_frames(settings: FinetuneSettings, dataset: Dataset, train: list[Sample], pretrained: ReferencedCHGNet) -> ReferenceFrames:
+def training_frames(settings: FinetuneSettings, dataset: Dataset, train: list[Sample], pretrained: Engine) -> ReferenceFrames:
     """What reference schemes are fitted on: the samples of the training part and what the pretrained model says of them."""
     w_gga = pretrained.references.cpu().numpy()
     frames = ReferenceFrames.of(dataset, np.array([sample.row for sample in train]), w_gga=w_gga)
@@ -125,7 +127,7 @@ def training_frames(settings: FinetuneSettings, dataset: Dataset, train: list[Sa
         return replace(
             frames, model_energy=frames.composition @ w_gga
         )  # no network: what is left is what the references themselves must explain
-    return replace(frames, model_energy=predict(pretrained, train, settings.batch_size).energy)
+    return replace(frames, model_energy=predict_energies(pretrained, [sample.graph for sample in train]))
 
 
 def evaluate_checkpoint(path: Path | None, dataset: Dataset) -> tuple[dict[str, dict[str, float]], list[dict[str, str]]]:
@@ -135,7 +137,7 @@ def evaluate_checkpoint(path: Path | None, dataset: Dataset) -> tuple[dict[str, 
         DataError: the file is no CHGNet checkpoint, or no frame can be used.
     """
     device = _device("cpu")
-    model = (load_pretrained() if path is None else load_checkpoint(path)).to(device)
+    model = (load_pretrained() if path is None else load_engine(path)).to(device)
     samples, left_out = build_samples(dataset, np.arange(len(dataset)))
     if not samples:
         raise DataError(f"CHGNet can use no frame of {dataset.info.name}; the first was left out because of {left_out[0]['reason']}.")
@@ -204,13 +206,21 @@ def _scheme(settings: FinetuneSettings, scheme: Scheme) -> ReferenceScheme:
     return SCHEMES[scheme]
 
 
-def _initial_model(settings: FinetuneSettings, references: ElementReferences) -> ReferencedCHGNet:
+def _initial_model(settings: FinetuneSettings, references: ElementReferences) -> Engine:
     network = load_pretrained().network if Method(settings.method).pretrained else scratch(references.energies, settings.seed).network
-    return ReferencedCHGNet(network, references.energies, trainable_references=settings.trains_references)
+    return Engine(network, references.energies, trainable_references=settings.trains_references)
 
 
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RunError("This machine offers no CUDA GPU to PyTorch: choose the CPU, or install the CUDA build of torch.")
+def _device(name: str, precision: str = "float32") -> torch.device:
     torch.set_flush_denormal(True)  # some CPU kernels run a hundred times slower on denormals
-    return torch.device(name)
+    if name != "cuda":
+        return torch.device(name)
+    if not torch.cuda.is_available():
+        raise RunError("This machine offers no CUDA GPU to PyTorch: choose the CPU, or install the CUDA build of torch.")
+    if local_rank() >= torch.cuda.device_count():
+        raise RunError(
+            f"This run may use {torch.cuda.device_count()} GPUs, and each process needs one of its own: ask for fewer processes."
+        )
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.cuda.set_device(local_rank())
+    return torch.device(name, local_rank())

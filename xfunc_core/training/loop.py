@@ -4,7 +4,8 @@ Differences from upstream's trainer, each for a reason (see docs/training.md): t
 optimiser steps and therefore always reaches its end, however few batches an epoch has; the model
 kept is the one with the best validation energy; absent labels are left out instead of turning the
 loss into NaN; the state holds the optimiser, the schedule and the random generator; epochs of a few
-steps are validated several at a time.
+steps are validated several at a time; a batch that needs too much memory is computed in parts, and
+its gradient is the same.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from xfunc_core.errors import RunError
-from xfunc_core.model.chgnet import ReferencedCHGNet
-from xfunc_core.model.samples import Sample, batches
-from xfunc_core.training.loss import QUANTITY_OF, ErrorSums, Targets, weighted_huber, weights
+from xfunc_core.model.graph_batch import collate
+from xfunc_core.model.network import Engine
+from xfunc_core.model.packing import share, split, structure_costs
+from xfunc_core.model.samples import Sample
+from xfunc_core.training.loss import QUANTITY_OF, ErrorSums, Targets, label_counts, weighted_huber, weights
+from xfunc_core.training.parallel import ALONE, Processes
 from xfunc_core.training.settings import FinetuneSettings
 
 FINAL_LR_FRACTION = 0.01
@@ -31,6 +36,9 @@ STEPS_WORTH_VALIDATING = 8
 FEWEST_VALIDATIONS = 30
 """A run of at least as many epochs is validated no less often: about as often as a large run of a sweep with
 equal steps, so that the best epoch is chosen among as many at every size."""
+COST_AT_ONCE = {"cpu": 1e5, "cuda": 2e6}
+"""What a batch may cost before it is computed in parts, in units of a directed edge, which keeps 7.5 kB: 0.8 GB, and 15 GB on a GPU,
+where it is an estimate."""
 
 
 class Stopped(Exception):
@@ -48,17 +56,23 @@ class Trainer:
 
     def __init__(
         self,
-        model: ReferencedCHGNet,
+        model: Engine,
         train: Sequence[Sample],
         validation: Sequence[Sample],
         settings: FinetuneSettings,
         should_stop: Callable[[], bool] = lambda: False,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self._train = train
         self._validation = validation
         self._settings = settings
         self._should_stop = should_stop
+        self._processes = processes
+        processes.copy_state(model)
+        self._weights = weights(settings)
+        self._costs = structure_costs(sample.graph for sample in train)
+        self._n_labels = label_counts(train)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(_parameter_groups(model, settings))
         self._steps_per_epoch = math.ceil(len(train) / settings.batch_size)
@@ -82,7 +96,7 @@ class Trainer:
         """
         while self.epoch < self._settings.epochs:
             start = time.monotonic()
-            errors = ErrorSums()
+            errors = ErrorSums(self.model.references.device)
             for _ in range(min(self._epochs_at_once, self._settings.epochs - self.epoch)):
                 for step in self._one_epoch(errors):
                     yield {
@@ -93,7 +107,9 @@ class Trainer:
                         "seconds": time.monotonic() - start,
                     }
                 self.epoch += 1
-            validation = self.evaluate(self._validation)
+            self._processes.add_up(errors.totals)
+            training, validation = errors.mae(), self.evaluate(self._validation)
+            self._refuse_lost([*training.values(), *validation.values()])
             self._keep_if_best(validation)
             yield {
                 "kind": "epoch",
@@ -101,7 +117,7 @@ class Trainer:
                 "step": self._step(0),
                 "total_steps": self._total_steps,
                 "lr": self._schedule.get_last_lr()[0],
-                "train": errors.mae(),
+                "train": training,
                 "validation": validation,
                 "best_epoch": self.best_epoch,
                 "seconds": time.monotonic() - start,
@@ -109,10 +125,12 @@ class Trainer:
 
     def evaluate(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Mean absolute errors over samples, by quantity."""
-        self.model.eval()
-        errors = ErrorSums()
-        for batch in batches(samples, self._settings.batch_size):  # larger ones would need more memory than training
-            errors.add(*self._forward(batch))
+        errors = ErrorSums(self.model.references.device)
+        mine = samples[self._processes.rank :: self._processes.size]
+        for part in self._parts(np.arange(len(mine)), structure_costs(sample.graph for sample in mine)):
+            with torch.no_grad():
+                errors.add(*self._forward([mine[i] for i in part]))
+        self._processes.add_up(errors.totals)
         return errors.mae()
 
     def load_best(self) -> None:
@@ -154,39 +172,49 @@ class Trainer:
         return self.epoch * self._steps_per_epoch + within_epoch
 
     def _one_epoch(self, errors: ErrorSums) -> Iterator[int]:
-        self.model.train()
-        shuffled = [self._train[i] for i in torch.randperm(len(self._train), generator=self._order)]
+        order = torch.randperm(len(self._train), generator=self._order).numpy()
         last = time.monotonic()
-        for step, batch in enumerate(batches(shuffled, self._settings.batch_size), start=1):
-            if self._should_stop():
+        for step in range(1, self._steps_per_epoch + 1):
+            if self._processes.agree(self._should_stop()):
                 raise Stopped
-            self._optimise(batch, errors)
+            self._optimise(order[(step - 1) * self._settings.batch_size : step * self._settings.batch_size], errors)
             now = time.monotonic()
             if now - last > SECONDS_BETWEEN_STEP_RECORDS:
                 last = now
                 yield step
 
-    def _optimise(self, batch: Sequence[Sample], errors: ErrorSums) -> None:
-        predicted, targets = self._forward(batch)
-        loss = weighted_huber(predicted, targets, weights(self._settings), self._settings.huber_delta)
-        if not torch.isfinite(loss):
-            raise RunError(
-                f"The loss is no longer a number in epoch {self.epoch + 1}: lower the learning rate (now {self._settings.learning_rate:g}) or clip the gradient."
-            )
-        if loss.requires_grad:
-            self._optimizer.zero_grad(set_to_none=True)
-            # Only the parameters: a plain backward() would also pile up gradients on the graphs' coordinates.
-            loss.backward(inputs=self._parameters)
+    def _optimise(self, batch: np.ndarray, errors: ErrorSums) -> None:
+        """One step on training samples by number; nothing in it waits for a GPU."""
+        counts = dict(zip(QUANTITY_OF, self._n_labels[batch].sum(0).tolist(), strict=True))
+        mine = share(batch, self._costs, self._processes.size)[self._processes.rank] if self._processes.size > 1 else batch
+        self._optimizer.zero_grad(set_to_none=True)
+        for part in self._parts(mine, self._costs):
+            predicted, targets = self._forward([self._train[i] for i in part])
+            loss = weighted_huber(predicted, targets, self._weights, self._settings.huber_delta, counts)
+            if loss.requires_grad:
+                loss.backward(inputs=self._parameters)  # only these: bond vectors, too, could have gradients
+            errors.add(predicted, targets)
+        if any(factor and counts[key] for key, factor in self._weights.items()):
+            self._processes.add_up_gradients(self._parameters)
             if self._settings.max_gradient_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_gradient_norm)
             self._optimizer.step()
         self._schedule.step()
-        errors.add(predicted, targets)
+
+    def _parts(self, batch: np.ndarray, costs: np.ndarray) -> list[np.ndarray]:
+        """A batch in parts that fit into memory together with what their backward pass needs."""
+        return split(batch, costs, COST_AT_ONCE[self.model.references.device.type])
 
     def _forward(self, batch: Sequence[Sample]) -> tuple[dict[str, torch.Tensor], Targets]:
         device = self.model.references.device
-        composition = torch.stack([sample.composition for sample in batch]).to(device)
-        return self.model([sample.graph.to(device) for sample in batch], composition), Targets.of(batch, device)
+        graphs = collate([sample.graph for sample in batch], next(self.model.network.parameters()).dtype)
+        return self.model(graphs.to(device)), Targets.of(batch, device)
+
+    def _refuse_lost(self, errors: Sequence[float]) -> None:
+        if not all(map(math.isfinite, errors)):
+            raise RunError(
+                f"The loss is no longer a number in epoch {self.epoch}: lower the learning rate (now {self._settings.learning_rate:g}) or clip the gradient."
+            )
 
     def _keep_if_best(self, validation: dict[str, float]) -> None:
         error = selection_error(validation, self._settings)
@@ -195,7 +223,7 @@ class Trainer:
             self._best = copy.deepcopy(self.model.state_dict())
 
 
-def _parameter_groups(model: ReferencedCHGNet, settings: FinetuneSettings) -> list[dict[str, Any]]:
+def _parameter_groups(model: Engine, settings: FinetuneSettings) -> list[dict[str, Any]]:
     """The network, and the references if they are trained, each with its learning rate; one group where the rate is the same, as older checkpoints have it."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if "references" not in trained or settings.rate_of_references == settings.learning_rate:

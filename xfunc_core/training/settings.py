@@ -16,6 +16,9 @@ from xfunc_core.references.scheme import Scheme
 from xfunc_core.references.tables import read_table
 
 DEVICES = ("cpu", "cuda")
+PRECISIONS = ("float32", "tf32")
+MOST_PROCESSES = 64
+"""On one machine."""
 MOST = 1_000_000
 """Of epochs and of frames a step: a larger number is a slip of the finger that would train for ever."""
 LARGEST_SEED = 2**32 - 1
@@ -64,6 +67,10 @@ class FinetuneSettings:
     """Of the nested subset."""
     device: str = "cpu"
     """cpu or cuda."""
+    processes: int = 1
+    """That share each batch, with a GPU each on cuda; several GPUs are untried."""
+    precision: str = "float32"
+    """float32, or tf32: faster on a GPU, and off by about half a meV/atom."""
     energy_weight: float = 3.0
     """In the loss, as the other weights (paper: 3, 1, 0.1, 1)."""
     force_weight: float = 1.0
@@ -88,6 +95,10 @@ class FinetuneSettings:
         _check_training_of_references(self)
         _check_table(self)
         _one_of("device", self.device, DEVICES)
+        _one_of("precision", self.precision, PRECISIONS)
+        if self.precision == "tf32" and self.device != "cuda":
+            raise ConfigError("precision is 'tf32', which only a GPU has: choose float32, or the device cuda.")
+        _whole("processes", self.processes, 1, MOST_PROCESSES)
         for name in ("epochs", "batch_size"):
             _whole(name, getattr(self, name), 1, MOST)
         _between("learning_rate", self.learning_rate, 0.0, 1.0)
