@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import DataError
 from xfunc_core.lab.results import Comparison
-from xfunc_core.lab.tables import read_references
+from xfunc_core.lab.tables import read_references, references_in
 from xfunc_core.references.element_references import Status
 
 
@@ -51,6 +52,28 @@ def test_nonsense_is_one_sentence(tmp_path: Path, content: str, phrase: str) -> 
     (tmp_path / "e0s").write_text(content)
     with pytest.raises(DataError, match=phrase):
         read_references(tmp_path / "e0s")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rank": float("inf")},
+        {"n_frames": {"H": float("inf")}},
+        {"n_frames": {"H": 10**30}},
+        {"n_frames": {"H": -1}},
+        {"energies": dict.fromkeys(SYMBOLS, [1.0, 2.0])},
+        {"energies": dict.fromkeys(SYMBOLS, 1e300)},
+        {"energies": dict.fromkeys(SYMBOLS, 10**400)},
+        {"energies": dict.fromkeys(SYMBOLS, float("nan"))},
+        {"uncertainty": []},
+        {"status": {"H": "sure"}},
+    ],
+)
+def test_references_of_a_run_that_were_edited_are_one_sentence(comparison: Comparison, change: dict[str, object]) -> None:
+    own = comparison.result("residual").references.to_json()
+    assert references_in(json.dumps(own), "references.json").rank == own["rank"]
+    with pytest.raises(DataError, match=r"^references\.json (is no references|holds energies)"):
+        references_in(json.dumps(own | change), "references.json")
 
 
 def test_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

@@ -140,6 +140,32 @@ def test_what_is_no_table_is_refused(text: str, said: str) -> None:
     assert str(refused.value).startswith("e0s.yaml")
 
 
+BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{1: 0x" + "f" * 6000 + "}", "gives H the energy a number of thousands of digits"),
+        ("{0x" + "f" * 6000 + ": 1.0}", "names a number of thousands of digits, which is neither"),
+        (BOMB + "E0s: {1: *i}", "cannot be read"),
+        ("E0s: &a {E0s: *a}", "cannot be read"),
+        ("b'" + "a" * 94 + "'", "holds no table"),
+        ("H: 1.0\nH: 2.0", "names H twice"),
+        ("{1: 1.0, 1: 2.0}", "names 1 twice"),
+        ("{'E0s': {8: 1.0, 8: 2.0}}", "names 8 twice"),
+        ("- 1.0\n" * 40_000, "cannot be read"),
+        ('{"E0s": ' * 900 + "1" + "}" * 900, "holds no table|cannot be read"),
+    ],
+)
+def test_hostile_text_is_refused_at_once(text: str, said: str) -> None:
+    with pytest.raises(DataError, match=said) as refused:
+        read_table(text, "e0s")
+    assert len(str(refused.value)) < 300
+
+
 def test_gap_in_chgnets_list_is_refused() -> None:
     with pytest.raises(DataError, match="Yb, Po, At, Rn, Fr, Ra have none"):
         write_table(atomref("r2scan"), TableFormat.CHGNET)

@@ -15,7 +15,7 @@ from xfunc_core.errors import DataError
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.looked_up import between_neighbours
 from xfunc_core.references.scheme import Scheme
-from xfunc_core.references.tables import LARGEST_TEXT, Table, read_table
+from xfunc_core.references.tables import LARGEST_ENERGY, LARGEST_TEXT, Table, read_table
 from xfunc_core.runs.files import parse_object, read_object
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -112,10 +112,10 @@ def of_settings(settings: FinetuneSettings) -> ElementReferences | None:
 def _of_a_run(content: dict[str, Any], name: str) -> ElementReferences:
     try:
         found = ElementReferences.from_json(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise DataError(f"{name} is no references.json of a run ({json.dumps(str(error))[:80]}): choose another file.") from error
-    if not np.isfinite(found.energies).all():
-        raise DataError(f"{name} holds energies that are no numbers: choose another file.")
+    if found.energies.shape != (N_REFERENCED,) or not (np.abs(found.energies) < LARGEST_ENERGY).all() or (found.n_frames < 0).any():
+        raise DataError(f"{name} holds energies in eV/atom or numbers of frames that cannot be: choose another file.")
     return replace(found, source=f"{name} ({found.scheme.value}, {found.source})")
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -27,11 +28,13 @@ from xfunc_core.elements import N_REFERENCED, SYMBOLS, Z_OF
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
 
-LARGEST_TEXT = 20_000_000
+LARGEST_TEXT = 2_000_000
 """Characters; a table of documents of 94 atoms has a hundred thousand."""
+LARGEST_YAML = 200_000
+"""Characters of YAML, which is read slowly; a list of 119 numbers has a few thousand."""
 FAIRCHEM_ELEMENTS = 118
 _KEYS = ("element_references", "elem_refs", "refs", "coeff", "E0s", "atomic_energies")
-_MAGNITUDE = 1e5
+LARGEST_ENERGY = 1e5
 """eV/atom that no reference energy reaches."""
 _SMALLEST_BOX = 500.0
 """Å³; MatPES puts its atoms into 3,443, and no elemental crystal has so much for one site."""
@@ -82,7 +85,7 @@ def read_table(text: str, name: str = "the table") -> Table:
         return _by_element([(key, value) for key, value in content.items()], TableFormat.MACE, name)
     if isinstance(content, Sequence) and content and all(isinstance(entry, Mapping) for entry in content):
         return _by_element([_atom(entry, i, name) for i, entry in enumerate(content, start=1)], TableFormat.MATPES, name)
-    if isinstance(content, Sequence) and content and not isinstance(content, str):
+    if isinstance(content, Sequence) and content and not isinstance(content, str | bytes):
         return _by_position(content, name)
     raise DataError(
         f"{name} holds no table of reference energies: give a list of {N_REFERENCED}, energies by element, or MatPES documents of atoms."
@@ -119,7 +122,7 @@ def write_table(energies: np.ndarray, format: TableFormat, functional: Functiona
 def _parsed(text: str, name: str) -> Any:
     """The content by the first of the notations that takes it: JSON, Python, JSON lines, numbers, YAML."""
     stripped = text.strip().lstrip("\ufeff")
-    for read in (_json, ast.literal_eval, _json_lines, _numbers, yaml.safe_load):
+    for read in (_json, _python, _json_lines, _numbers, _yaml):
         try:
             return read(stripped)
         except _Twice as error:
@@ -133,14 +136,50 @@ class _Twice(Exception):
     """A key stands twice in one object."""
 
 
-def _json(text: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise _Twice(next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1))
-        return found
+def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """The pairs as a dictionary.
 
-    return json.loads(text, object_pairs_hook=once)
+    Raises:
+        _Twice: it would lose one of them.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise _Twice(_shown(key).strip("'"))
+    return found
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _python(text: str) -> Any:
+    found = ast.literal_eval(text)
+    for node in ast.walk(ast.parse(text, mode="eval")):
+        if isinstance(node, ast.Dict):
+            _once([(ast.literal_eval(key), None) for key in node.keys if key is not None])
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML: no key twice, and no aliases, by which a few lines stand for more numbers than fit into memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """As the parent's, without aliases."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """As the parent's, with each key once."""
+        _once([(self.construct_object(key, deep=True), None) for key, _ in node.value])
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(text: str) -> Any:
+    if len(text) > LARGEST_YAML:
+        raise ValueError
+    return yaml.load(text, _Loader)
 
 
 def _json_lines(text: str) -> list[Any]:
@@ -156,10 +195,8 @@ def _numbers(text: str) -> list[float]:
 
 def _unwrapped(content: Any) -> Any:
     """The table under the one key it is often kept under."""
-    if isinstance(content, Mapping):
-        for key in _KEYS:
-            if key in content:
-                return _unwrapped(content[key])
+    while isinstance(content, Mapping) and (key := next((key for key in _KEYS if key in content), None)):
+        content = content[key]
     return content
 
 
@@ -213,7 +250,7 @@ def _atomic_number(key: Any, name: str) -> int:
     except ValueError:
         z = 0
     if not 1 <= z <= len(SYMBOLS):
-        raise DataError(f"{name} names {str(key)[:40]!r}, which is neither an element's symbol nor an atomic number: correct it.")
+        raise DataError(f"{name} names {_shown(key)}, which is neither an element's symbol nor an atomic number: correct it.")
     return z
 
 
@@ -222,6 +259,16 @@ def _energy(value: Any, symbol: str, name: str) -> float:
         energy = math.nan if isinstance(value, bool | list | dict) else float(value)
     except (TypeError, ValueError, OverflowError):
         energy = math.nan
-    if not abs(energy) < _MAGNITUDE:
-        raise DataError(f"{name} gives {symbol} the energy {str(value)[:40]!r}: it must be a number in eV/atom.")
+    if not abs(energy) < LARGEST_ENERGY:
+        raise DataError(f"{name} gives {symbol} the energy {_shown(value)}: it must be a number in eV/atom.")
     return energy
+
+
+def _shown(value: Any) -> str:
+    """What a file holds in some place, short enough for a sentence."""
+    if not isinstance(value, str | int | float | complex | None):
+        return f"a {type(value).__name__}"
+    try:
+        return repr(str(value)[:40])
+    except ValueError:
+        return "a number of thousands of digits"  # Python writes none of those
