@@ -16,6 +16,7 @@ navigation = st.navigation(
             st.Page("pages/datasets.py", title="Datasets", icon=":material/database:"),
         ],
         "Train": [
+            st.Page("pages/references.py", title="Reference lab", icon=":material/science:"),
             st.Page("pages/finetune.py", title="Fine-tune", icon=":material/model_training:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/list_alt:"),
             st.Page("pages/results.py", title="Results", icon=":material/target:"),

@@ -1,13 +1,21 @@
 """Fine-tune: choose data and method, see what will happen, launch."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import streamlit as st
 
 from pages._ui import loaders
 from pages._ui.choose import choose_dataset
-from pages._ui.shell import empty, page, warn
+from pages._ui.lab_brought import brought_table, table_settings
+from pages._ui.lab_split import split_controls, take_over
+from pages._ui.shell import empty, page, plain, warn
 from xfunc_core.data.home import runs_root
 from xfunc_core.errors import XfuncError
+from xfunc_core.launch import Preview
 from xfunc_core.quantities import Functional, Method, count_text, duration_text
+from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.devices import available_devices
 from xfunc_core.runs.dispatcher import submit
@@ -15,45 +23,79 @@ from xfunc_core.runs.lifecycle import new_id
 from xfunc_core.training.settings import FinetuneSettings
 
 _DEFAULT = FinetuneSettings(dataset="any")
-_SCHEMES = [s for s in Scheme if s not in (Scheme.KEEP, Scheme.TABLE)]
+_BY_ITSELF = "by itself"
+_WEIGHTS = ("energy", "force", "stress", "magmom")
 
 
 def _controls() -> FinetuneSettings:
     found = loaders.datasets(Functional.R2SCAN) + loaders.datasets(Functional.PBE)
     dataset = choose_dataset("Learn from", found, "dataset", "xfunc-dft-r2scan", help="Fine-tuning aims at this dataset's functional.")
     method = st.radio("Method", list(Method), index=3, format_func=lambda m: m.label, captions=[m.sentence for m in Method], key="method", help="AtomRef is CHGNet's name for the elemental reference energies: what each element adds to the energy of any structure.")
-    scheme = st.selectbox("References of M1 and M4", _SCHEMES, index=_SCHEMES.index(Scheme(_DEFAULT.references)), format_func=lambda s: s.label, disabled=not method.fits_references, key="references")
-    st.caption(scheme.sentence if method.fits_references else "M2 and M3 start from the GGA values.")
+    references = _references(method)
     left, right = st.columns(2)
-    epochs = left.number_input("Epochs", 1, 10_000, _DEFAULT.epochs, key="epochs")
-    learning_rate = right.number_input("Learning rate", 1e-6, 1.0, _DEFAULT.learning_rate, format="%.1e", key="learning_rate")
-    batch_size = left.number_input("Batch size", 1, 1024, _DEFAULT.batch_size, key="batch_size")
-    seed = right.number_input("Seed", 0, 2**31 - 1, 0, key="seed", help="Of random weights (M1) and of the order of frames.")
-    device = left.selectbox("Device", available_devices(), format_func=str.upper, key="device")
-    split_seed = right.number_input("Split seed", 0, 2**31 - 1, 0, key="split_seed", help="Keep it to compare runs on the same test set.")
-    with st.expander("Loss and split"):
-        left, right = st.columns(2)
-        weights = {name: left.number_input(f"Weight of {name}", 0.0, 1e6, getattr(_DEFAULT, f"{name}_weight"), key=f"{name}_weight") for name in ("energy", "force", "stress", "magmom")}
-        delta = right.number_input("Huber δ", 1e-6, 1e6, _DEFAULT.huber_delta, key="huber_delta")
-        validation = right.number_input("Validation fraction", 0.01, 0.5, _DEFAULT.validation_fraction, key="validation_fraction")
-        test = right.number_input("Test fraction", 0.01, 0.5, _DEFAULT.test_fraction, key="test_fraction")
-        clip = right.number_input("Clip gradient norm (0 = off)", 0.0, 1e6, 0.0, key="clip")
-    return FinetuneSettings(
-        dataset=dataset.info.name,
-        method=method.value,
-        references=scheme.value,
-        epochs=int(epochs),
-        batch_size=int(batch_size),
-        learning_rate=float(learning_rate),
-        seed=int(seed),
-        split_seed=int(split_seed),
-        validation_fraction=float(validation),
-        test_fraction=float(test),
-        device=device,
-        huber_delta=float(delta),
-        max_gradient_norm=float(clip) or None,
-        **{f"{name}_weight": float(weight) for name, weight in weights.items()},
+    chosen = {
+        "epochs": int(left.number_input("Epochs", 1, 10_000, _DEFAULT.epochs, key="epochs")),
+        "learning_rate": float(right.number_input("Learning rate", 1e-6, 1.0, _DEFAULT.learning_rate, format="%.1e", key="learning_rate")),
+        "batch_size": int(left.number_input("Batch size", 1, 1024, _DEFAULT.batch_size, key="batch_size")),
+        "seed": int(right.number_input("Seed", 0, 2**31 - 1, 0, key="seed", help="Of random weights (M1) and of the order of frames.")),
+        "device": left.selectbox("Device", available_devices(), format_func=str.upper, key="device"),
+    }
+    with st.expander("Split", icon=":material/call_split:"):
+        split = split_controls()
+    with st.expander("References in detail", icon=":material/science:"):
+        references |= _reference_details(FinetuneSettings(dataset=dataset.info.name, method=method.value, **references))
+    with st.expander("Loss", icon=":material/functions:"):
+        loss = _loss()
+    return FinetuneSettings(dataset=dataset.info.name, method=method.value, **references, **chosen, **split, **loss)
+
+
+def _references(method: Method) -> dict[str, Any]:
+    """The scheme, and the table that goes with it."""
+    schemes = [s for s in Scheme if s is not Scheme.KEEP and (s is not Scheme.TABLE or brought_table())]
+    scheme = st.selectbox("References of M1 and M4", schemes, index=schemes.index(Scheme(_DEFAULT.references)), format_func=lambda s: s.label, disabled=not method.fits_references, key="references")
+    if not method.fits_references:
+        st.caption("M2 and M3 start from the GGA values.")
+    else:
+        st.caption(plain(scheme.sentence))
+    st.page_link("pages/references.py", label="Compare all schemes on this dataset first", icon=":material/science:")
+    return {"references": scheme.value} | (table_settings() if scheme is Scheme.TABLE else {})
+
+
+def _reference_details(settings: FinetuneSettings) -> dict[str, Any]:
+    """What happens to elements without a reference, and how references are trained where they are."""
+    policy = st.radio("Elements without a reference", list(MissingReference), index=list(MissingReference).index(MissingReference(_DEFAULT.missing_references)), format_func=lambda m: m.label, captions=[m.sentence for m in MissingReference], key="missing_references")
+    starts = [s.value for s in Scheme if s is not Scheme.TRAINABLE and (s is not Scheme.TABLE or brought_table())]
+    left, right = st.columns(2)
+    trained = settings.trains_references
+    start = left.selectbox("Trained references start from", [_BY_ITSELF, *starts], format_func=lambda s: Scheme(s).label if s != _BY_ITSELF else f"{settings.start_scheme.label} (default)", disabled=not trained, key="reference_start")
+    rate = right.number_input("Their learning rate", 1e-8, 10.0, None, format="%.1e", placeholder=f"{settings.rate_of_references:.1e}", disabled=not trained, key="reference_learning_rate", help="In eV/atom a step: Adam moves each reference by about that, whatever the gradient.")
+    if not trained:
+        st.caption("References are trained in M2, and with the scheme “Trained along with the network”.")
+        return {"missing_references": policy.value}
+    chosen = {"missing_references": policy.value, "reference_start": None if start == _BY_ITSELF else start, "reference_learning_rate": rate}
+    return chosen | (table_settings() if start == Scheme.TABLE.value else {})
+
+
+def _loss() -> dict[str, Any]:
+    left, right = st.columns(2)
+    weights = {f"{name}_weight": float(left.number_input(f"Weight of {name}", 0.0, 1e6, getattr(_DEFAULT, f"{name}_weight"), key=f"{name}_weight")) for name in _WEIGHTS}
+    delta = right.number_input("Huber δ", 1e-6, 1e6, _DEFAULT.huber_delta, key="huber_delta")
+    clip = right.number_input("Clip gradient norm (0 = off)", 0.0, 1e6, 0.0, key="clip")
+    return weights | {"huber_delta": float(delta), "max_gradient_norm": float(clip) or None}
+
+
+def _what_will_happen(settings: FinetuneSettings, planned: Preview) -> None:
+    plan, expected = planned.plan, planned.estimate
+    st.markdown("#### What will happen")
+    start = f" They start from “{settings.start_scheme.label}” and are trained at {settings.rate_of_references:.1e} eV/atom a step." if settings.trains_references else ""
+    table = f" ({plain(settings.reference_table_name)})" if settings.start_scheme is Scheme.TABLE else ""
+    st.markdown(
+        f"**{Method(settings.method).label}** learns from **{count_text(len(plan.split.train))}** frames, chooses its best epoch on "
+        f"**{count_text(len(plan.split.validation))}** and is tested on **{count_text(len(plan.split.test))}** frames of other materials. "
+        f"{count_text(plan.total_steps)} optimiser steps; references: {settings.scheme.label}{table}.{start}"
     )
+    st.metric("Estimated time" if expected.measured_here else "Estimated time (a first guess)", duration_text(expected.seconds), help="From the runs this machine has finished." if expected.measured_here else "A first guess from another machine; it is measured here with the first run.")
+    warn(plan.warnings(settings))
 
 
 def _launch(settings: FinetuneSettings) -> None:
@@ -66,28 +108,20 @@ def _launch(settings: FinetuneSettings) -> None:
         raise
     del st.session_state["next_run_id"]
     st.session_state["run"] = run_id
-    st.switch_page("pages/runs.py")
+    st.switch_page("pages/runs.py", query_params={})  # without it Streamlit refuses while the URL holds a control
 
 
 with page("Fine-tune", "Move CHGNet, pretrained on GGA/GGA+U, to another functional. The run goes on in the background when you close the browser."):
     if not loaders.datasets():
         empty("database", "There is no dataset to learn from yet.", "pages/datasets.py", "Import data")
         st.stop()
+    take_over()
     form, preview = st.columns([3, 2], gap="large")
     with form:
         settings = _controls()
     with preview, st.container(border=True):
         dataset = next(d for d in loaders.datasets() if d.info.name == settings.dataset)
-        planned = loaders.preview(settings, dataset)
-        plan, expected = planned.plan, planned.estimate
-        st.markdown("#### What will happen")
-        st.markdown(
-            f"**{Method(settings.method).label}** learns from **{count_text(len(plan.split.train))}** frames, chooses its best epoch on "
-            f"**{count_text(len(plan.split.validation))}** and is tested on **{count_text(len(plan.split.test))}** frames of other materials. "
-            f"{count_text(plan.total_steps)} optimiser steps; references: {settings.scheme.label}."
-        )
-        st.metric("Estimated time" if expected.measured_here else "Estimated time (a first guess)", duration_text(expected.seconds), help="From the runs this machine has finished." if expected.measured_here else "A first guess from another machine; it is measured here with the first run.")
-        warn(plan.warnings(settings))
+        _what_will_happen(settings, loaders.preview(settings, dataset))
         if st.button("Launch", type="primary", icon=":material/rocket_launch:", width="stretch"):
             _launch(settings)
         with st.expander("Resolved settings"):

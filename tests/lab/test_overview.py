@@ -7,20 +7,26 @@ import pytest
 
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.lab.diagnosis import diagnose
-from xfunc_core.lab.evidence import Evidence
-from xfunc_core.lab.learning_curve import reference_curves
-from xfunc_core.lab.overview import (
-    agreement_table,
-    curve_numbers,
+from xfunc_core.lab.element_overview import (
     element_number_choices,
     element_numbers,
     element_table,
     element_values,
     frame_counts,
     residual_numbers,
+    shift_numbers,
+)
+from xfunc_core.lab.evidence import Evidence
+from xfunc_core.lab.learning_curve import reference_curves
+from xfunc_core.lab.overview import (
+    agreement_table,
+    curve_numbers,
+    curve_words,
+    leverage_words,
+    line_words,
     scheme_numbers,
     scheme_table,
-    shift_numbers,
+    split_words,
     weighting_sentence,
 )
 from xfunc_core.lab.results import Comparison
@@ -89,6 +95,12 @@ def test_residuals_and_shifts_are_those_of_the_frames(comparison: Comparison, ev
     shifts = shift_numbers(comparison, result)
     assert np.polyfit(shifts["z"], shifts["shift"], 1)[0] == pytest.approx(found.line.slope)
     assert agreement_table(found)["Elements"].tolist()[0] == 43
+    slope, r = np.polyfit(shifts["z"], shifts["shift"], 1)[0], np.corrcoef(shifts["z"], shifts["shift"])[0, 1]
+    assert line_words(found.line) == (f"{slope:.2f} eV per Z".replace("-", "−"), f"r = {r:.4f}".replace("-", "−"))
+    hat = np.einsum("ij,ji->i", x, np.linalg.pinv(x))  # the diagonal of X X⁺
+    assert f"{hat.mean():.2f} on average, 1.00 at most" in leverage_words(found)
+    assert f"{(hat > 0.999).sum()} of 65 frames are fitted exactly" in leverage_words(found)
+    assert split_words(comparison) == "65 training, 14 validation and 14 test frames, split by material; 43 elements in training."
     assert "moves Fe by 0.389, N by 0.319, V by −0.319 eV/atom most; test MAE 494.4 against 529.6 meV/atom." in weighting_sentence(found)
 
 
@@ -96,6 +108,7 @@ def test_curves_are_quartiles_over_the_orders(evidence: Evidence) -> None:
     found = reference_curves(evidence, repeats=3)
     numbers = curve_numbers(found, "test_mae").set_index(["scheme", "size"])
     largest = found.sizes[-1]
+    assert curve_words(found).startswith("medians, quartiles of 3 orders · ") and "of 43 elements" in curve_words(found)
     assert numbers.at[("residual-smooth", largest), "median"] == pytest.approx(0.0479242, abs=1e-6)  # all frames: every order is the same
     row, values = (
         numbers.loc[("lstsq", found.sizes[1])],

@@ -21,6 +21,11 @@ class MissingReference(Enum):
     DROP = "drop"
 
     @property
+    def label(self) -> str:
+        """The name on screen."""
+        return {"fail": "Refuse the run", "prior": "Use the prior", "drop": "Drop their frames"}[self.value]
+
+    @property
     def sentence(self) -> str:
         """What it does."""
         return {
