@@ -17,7 +17,6 @@ from torch import Tensor
 from xfunc_core.model import operations as plain
 from xfunc_core.model.fused import functions as compiled
 from xfunc_core.model.fused import library
-from xfunc_core.model.graph_batch import Segments
 from xfunc_core.model.operations import Edges, Gate, Own
 
 pytestmark = pytest.mark.skipif(library.kernels().library is None, reason=library.kernels().reason)
@@ -38,7 +37,7 @@ class Case(NamedTuple):
     @property
     def inputs(self) -> list[Tensor]:
         """What slopes are taken of: everything but parameters."""
-        return [self.at_first, self.at_second, self.own.rows] + ([] if self.kind == "update" else [self.weight])
+        return [self.at_first, self.at_second, self.own.features] + ([] if self.kind == "update" else [self.weight])
 
     @property
     def everything(self) -> list[Tensor]:
@@ -46,12 +45,12 @@ class Case(NamedTuple):
 
     def run(self, operations: ModuleType) -> Tensor:
         if self.kind == "update":
-            return operations.update(self.edges, self.at_first, self.at_second, self.own, self.own.rows, self.gate)
+            return operations.update(self.edges, self.at_first, self.at_second, self.own, self.own.features, self.gate)
         return operations.convolve(self.edges, self.at_first, self.at_second, self.own, self.weight, self.gate)
 
     def as_double(self) -> Case:
         """The same numbers in double precision."""
-        rows, matrix = double(self.own.rows), double(self.own.matrix)
+        rows, matrix = double(self.own.features), double(self.own.matrix)
         return Case(
             self.kind,
             self.edges,
@@ -76,7 +75,7 @@ def case(kind: str, m: int, dtype: torch.dtype, seed: int = 0) -> Case:
     n_first, n_second = (7, 7) if kind == "atoms" else (9, 9)
     if kind == "atoms":
         i, j = rng.integers(0, n_first, (2, m // 2))
-        first, second, own, n_weight = np.append(i, j), np.append(j, i), Own(normal(m // 2, 128), None), m // 2
+        first, second, own, n_weight = np.append(i, j), np.append(j, i), Own(normal(m // 2, 64), normal(128, 64, scale=0.1)), m // 2
     else:
         first, second = np.sort(rng.integers(0, n_first, m)), rng.integers(0, n_second, m)
         own, n_weight = Own(normal(m, 64), normal(128, 64, scale=0.1)), n_second
@@ -84,18 +83,13 @@ def case(kind: str, m: int, dtype: torch.dtype, seed: int = 0) -> Case:
     gate = Gate(linear, bias, normal(2, 64), normal(2, 64))
     return Case(
         kind,
-        Edges(segments(first, n_first), segments(second, n_second)),
+        Edges(torch.tensor(first), torch.tensor(second)),
         normal(n_first, 128),
         normal(n_second, 128),
         own,
         normal(n_weight, 64),
         gate,
     )
-
-
-def segments(index: np.ndarray, n: int) -> Segments:
-    pointers = np.cumsum([0, *np.bincount(index, minlength=n)])
-    return Segments(torch.tensor(pointers), torch.tensor(np.argsort(index, kind="stable")), torch.tensor(index))
 
 
 def training_step(case: Case, operations: ModuleType) -> list[np.ndarray]:

@@ -8,19 +8,13 @@ import torch
 from chgnet.model.functions import GatedMLP
 from torch import Tensor
 
-from xfunc_core.model.graph_batch import Segments
-from xfunc_core.model.operations import Edges, Gate, Own, convolve, gather, segment_sum, update
+from xfunc_core.model.operations import Edges, Gate, Own, convolve, sum_by_owner, update
 
 RNG = np.random.default_rng(0)
 
 
 def normal(*shape: int) -> Tensor:
     return torch.tensor(RNG.normal(size=shape))
-
-
-def segments(index: list[int], n: int) -> Segments:
-    pointers = np.cumsum([0, *np.bincount(index, minlength=n)])
-    return Segments(torch.tensor(pointers), torch.tensor(np.argsort(index, kind="stable")), torch.tensor(index))
 
 
 def gated(hidden: int, norm: str | None) -> GatedMLP:
@@ -52,8 +46,8 @@ def test_convolution_is_that_of_features_side_by_side(norm: str | None, paired: 
     atoms, others = normal(5, 64), normal(5, 64)
     features, damping = normal(3 if paired else 6, 64), normal(3 if paired else 5, 64)
     first, own, second = weight.split(64, dim=1)
-    edges = Edges(segments(FIRST, 5), segments(SECOND, 5))
-    given = Own(features @ own.T, None) if paired else Own(features, own)
+    edges = Edges(torch.tensor(FIRST), torch.tensor(SECOND))
+    given = Own(features, own)
     found = convolve(edges, atoms @ first.T + bias, others @ second.T, given, damping, gate)
     expected = torch.zeros(5, 64, dtype=torch.float64)
     for m, (i, j) in enumerate(zip(FIRST, SECOND, strict=True)):
@@ -68,14 +62,12 @@ def test_update_is_that_of_features_side_by_side(norm: str | None) -> None:
     weight, bias, gate = parts(mlp)
     bonds, others, features = normal(5, 64), normal(5, 64), normal(6, 64)
     first, own, second = weight.split(64, dim=1)
-    edges = Edges(segments(FIRST, 5), segments(SECOND, 5))
+    edges = Edges(torch.tensor(FIRST), torch.tensor(SECOND))
     found = update(edges, bonds @ first.T + bias, others @ second.T, Own(features, own), features, gate)
     side_by_side = torch.cat([bonds[FIRST], features, others[SECOND]], dim=1)
     np.testing.assert_allclose(found.detach(), (features + mlp(side_by_side)).detach(), atol=1e-12)
 
 
-def test_sums_and_gathers_go_by_owner() -> None:
-    by_first = segments(FIRST, 5)
+def test_sums_go_by_owner() -> None:
     rows = torch.arange(12.0).view(6, 2)
-    assert segment_sum(rows, by_first).tolist() == [[2, 4], [0, 0], [18, 21], [10, 11], [0, 0]]
-    assert gather(torch.arange(5), by_first).tolist() == FIRST
+    assert sum_by_owner(rows, torch.tensor(FIRST), 5).tolist() == [[2, 4], [0, 0], [18, 21], [10, 11], [0, 0]]

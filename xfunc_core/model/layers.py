@@ -4,8 +4,7 @@ Three identities make them cheap without changing what they compute:
 
 - the first linear layer of a gated MLP acts on features side by side, so it is a sum of products that are made on
   atoms and bonds before anything is gathered to edges and angles;
-- a bond beyond 3 Å is in no angle, so its features stay the embedding of its length (plus the output biases of 0.2.0):
-  embedding and first linear layer fold into one product;
+- a bond beyond 3 Å is in no angle, so its features stay the embedding of its length, plus the output biases of 0.2.0;
 - of the two weights that damp a message between bonds, that of the receiving bond is common to the sum.
 """
 
@@ -26,21 +25,19 @@ Weights = Mapping[str, Tensor]
 
 
 class Bonds(NamedTuple):
-    """Features of the bonds of a batch, short ones first.
+    """Features of the bonds of a batch.
 
     Attributes:
-        basis: of all U bonds, shape (U, n_radial).
-        short: features of the K bonds within 3 Å, shape (K, 64).
+        short: of the K bonds within 3 Å, shape (K, 64).
+        long: of the others, shape (U − K, 64).
         weight: damping of messages between atoms, shape (U, 64).
         damping: of messages between bonds, shape (K, 64).
-        offset: what the output biases of 0.2.0 have added to the features of long bonds, shape (64,), or None.
     """
 
-    basis: Tensor
     short: Tensor
+    long: Tensor
     weight: Tensor
     damping: Tensor
-    offset: Tensor | None
 
 
 class Angles(NamedTuple):
@@ -65,7 +62,7 @@ def atom_convolution(operations: ModuleType, w: Weights, layer: str, atoms: Tens
         edges,
         linear(atoms, centre, bias),
         linear(atoms, neighbour),
-        Own(_bond_part(w, bond, bonds), None),
+        Own(torch.cat([bonds.short, bonds.long]), bond),
         bonds.weight,
         _gate(w, f"{layer}.twoBody_atom", 3),
     )
@@ -79,8 +76,7 @@ def bond_convolution(operations: ModuleType, w: Weights, layer: str, atoms: Tens
     messages = operations.convolve(angles.edges, at_first, at_second, own, damping, _gate(w, f"{layer}.twoBody_bond", 3))
     short = bonds.short + _out(w, layer, bonds.damping * messages.view(2, -1, WIDTH).sum(0))
     bias = w.get(f"{layer}.mlp_out.layers.1.bias")
-    offset = bonds.offset if bias is None else bias if bonds.offset is None else bonds.offset + bias
-    return bonds._replace(short=short, offset=offset)
+    return bonds._replace(short=short, long=bonds.long if bias is None else bonds.long + bias)
 
 
 def angle_update(operations: ModuleType, w: Weights, layer: str, atoms: Tensor, bonds: Bonds, angles: Angles) -> Angles:
@@ -97,14 +93,6 @@ def _angle_parts(w: Weights, mlp: str, place: int, atoms: Tensor, bonds: Bonds, 
     at_first = linear(bonds.short, as_first).repeat(2, 1) + linear(atoms, centre, bias).index_select(0, angles.centre)
     at_second = linear(bonds.short, as_second).repeat(2, 1)
     return at_first, at_second, Own(angles.features, angle)
-
-
-def _bond_part(w: Weights, first: Tensor, bonds: Bonds) -> Tensor:
-    """What bonds add to the first linear layer of an atom convolution, shape (U, 128)."""
-    folded = first @ w["bond_embedding.weight"]
-    short = linear(bonds.short, first)
-    long = linear(bonds.basis[len(short) :], folded, None if bonds.offset is None else first @ bonds.offset)
-    return torch.cat([short, long])
 
 
 def _first_linear(w: Weights, mlp: str, place: int) -> tuple[Tensor, Tensor]:

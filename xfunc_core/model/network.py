@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, silu
 
 from xfunc_core.model import operations as plain
-from xfunc_core.model.basis import angle_basis, radial_basis
+from xfunc_core.model.basis import angle_basis, expanded, radial_basis
 from xfunc_core.model.fused import functions as compiled
 from xfunc_core.model.fused.library import kernels
-from xfunc_core.model.graph_batch import GraphBatch, Segments
+from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.layers import Angles, Bonds, Weights, angle_update, atom_convolution, bond_convolution
-from xfunc_core.model.operations import NORM_EPSILON, WIDTH, Edges, gather, segment_sum
+from xfunc_core.model.operations import NORM_EPSILON, WIDTH, Edges, sum_by_owner
 
 GPA_PER_EV_PER_A3 = 160.21766208
 
@@ -76,7 +76,7 @@ class Engine(nn.Module):
             out |= _forces_and_stress(batch, vectors.detach(), slope, task)
         if "e" in task:
             energy = site_energy if keep else site_energy.detach()
-            summed = energy.new_zeros(len(batch.n_atoms), dtype=torch.float64).index_add(0, batch.structure_of_atom, energy.double())
+            summed = sum_by_owner(energy.double(), batch.structure_of_atom, len(batch.n_atoms))
             out["e"] = summed / batch.n_atoms + batch.composition @ (self.references if keep else self.references.detach())
         return out
 
@@ -95,7 +95,7 @@ class Engine(nn.Module):
         """Energy (A,) in eV without references, and magnetic moment (A,) in μB, of each atom."""
         bonds, angles = self._embed(w, batch, vectors)
         operations = self._operations(vectors)
-        edges = Edges(batch.bonds_by_centre, _reversed(batch.bonds_by_centre))
+        edges = Edges(torch.cat([batch.bond_i, batch.bond_j]), torch.cat([batch.bond_j, batch.bond_i]))
         atoms = w["atom_embedding.embedding.weight"].index_select(0, batch.numbers - 1)
         last = len(self.network.atom_conv_layers) - 1
         for i in range(last):
@@ -114,12 +114,12 @@ class Engine(nn.Module):
         expansion = "bond_basis_expansion.rbf_expansion"
         basis = radial_basis(length, w[f"{expansion}_ag.frequencies"], self.atom_graph_cutoff, self._exponent)
         near = radial_basis(short, w[f"{expansion}_bg.frequencies"], self.bond_graph_cutoff, self._exponent)
+        features = expanded(basis, w["bond_embedding.weight"])
         bonds = Bonds(
-            basis=basis,
-            short=linear(basis[: batch.n_short], w["bond_embedding.weight"]),
-            weight=linear(basis, w["bond_weights_ag.weight"]),
-            damping=linear(near, w["bond_weights_bg.weight"]),
-            offset=None,
+            short=features[: batch.n_short],
+            long=features[batch.n_short :],
+            weight=expanded(basis, w["bond_weights_ag.weight"]),
+            damping=expanded(near, w["bond_weights_bg.weight"]),
         )
         if len(batch.angle_first) == 0:
             return bonds, None
@@ -129,10 +129,10 @@ class Engine(nn.Module):
 
 def _embed_angles(w: Weights, batch: GraphBatch, direction: Tensor) -> Angles:
     """Angles between directed short bonds, whose unit vectors have shape (2 K, 3)."""
-    edges = Edges(batch.angles_by_first, batch.angles_by_second)
-    cosine = (gather(direction, edges.first) * gather(direction, edges.second)).sum(1)
+    edges = Edges(batch.angle_first, batch.angle_second)
+    cosine = (direction.index_select(0, edges.first) * direction.index_select(0, edges.second)).sum(1)
     basis = angle_basis(cosine, w["angle_basis_expansion.fourier_expansion.frequencies"])
-    return Angles(linear(basis, w["angle_embedding.weight"]), edges, batch.short_by_centre.index)
+    return Angles(expanded(basis, w["angle_embedding.weight"]), edges, batch.short_by_centre.index)
 
 
 def _read_out(w: Weights, atoms: Tensor) -> Tensor:
@@ -149,15 +149,9 @@ def _forces_and_stress(batch: GraphBatch, vectors: Tensor, slope: Tensor, task: 
     """Forces (A, 3) in eV/Å and stress (S, 3, 3) in GPa from dE/d(bond vector), shape (U, 3)."""
     out = {}
     if "f" in task:  # a bond's vector grows when its end moves along, and shrinks when its start does
-        out["f"] = segment_sum(torch.cat([slope, -slope]), batch.bonds_by_centre)
+        out["f"] = sum_by_owner(torch.cat([slope, -slope]), batch.bonds_by_centre.index, len(batch.numbers))
     if "s" in task:
         virial = vectors[:, :, None] * slope[:, None, :]
-        total = virial.new_zeros(len(batch.volume), 3, 3).index_add(0, batch.structure_of_bond, virial)
+        total = sum_by_owner(virial, batch.structure_of_bond, len(batch.volume))
         out["s"] = total * (GPA_PER_EV_PER_A3 / batch.volume).to(total.dtype)[:, None, None]
     return out
-
-
-def _reversed(by_centre: Segments) -> Segments:
-    """Directed bonds by the atom where they end, which is where their reverse starts."""
-    half = len(by_centre.index) // 2
-    return Segments(by_centre.pointers, (by_centre.order + half) % (2 * half), by_centre.index.roll(half))

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xfunc_core.model.graph_batch import Segments
-
 WIDTH = 64
 """Features of atoms, bonds and angles."""
 NORM_EPSILON = 1e-5
@@ -27,24 +25,24 @@ class Edges(NamedTuple):
     """Who owns M edges.
 
     Attributes:
-        first: the owner that receives the message: centre atom, or first directed bond of an angle.
-        second: the other owner: neighbour atom, or second directed bond.
+        first: the owner that receives the message: centre atom, or first directed bond of an angle; shape (M,), int64.
+        second: the other owner: neighbour atom, or second directed bond; shape (M,), int64.
     """
 
-    first: Segments
-    second: Segments
+    first: Tensor
+    second: Tensor
 
 
 class Own(NamedTuple):
     """What edges add themselves to a first linear layer.
 
     Attributes:
-        rows: shape (M, 128); or (M/2, 128) if an edge and its reverse, M/2 further on, share it; or features, shape (M, 64).
-        matrix: of features, shape (128, 64); else None.
+        features: shape (M, 64); or (M/2, 64) if an edge and its reverse, M/2 further on, share them.
+        matrix: shape (128, 64).
     """
 
-    rows: Tensor
-    matrix: Tensor | None
+    features: Tensor
+    matrix: Tensor
 
 
 class Gate(NamedTuple):
@@ -81,11 +79,11 @@ def convolve(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, weight
     hidden = functional.silu(_gather_add(edges, at_first, at_second, own))
     core, opening = (functional.linear(half, w, b) for half, w, b in zip(_halves(hidden), gate.linear, gate.bias, strict=True))
     messages = _gated(core, opening, gate)
-    if len(own.rows) == len(messages):
-        messages = messages * gather(weight, edges.second)
+    if len(own.features) == len(messages):
+        messages = messages * weight.index_select(0, edges.second)
     else:
         messages = (messages.view(2, -1, WIDTH) * weight).view_as(messages)
-    return segment_sum(messages, edges.first)
+    return sum_by_owner(messages, edges.first, len(at_first))
 
 
 def update(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, old: Tensor, gate: Gate) -> Tensor:
@@ -106,19 +104,14 @@ def update(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, old: Ten
     return old + _gated(core, opening, gate)
 
 
-def gather(rows: Tensor, segments: Segments) -> Tensor:
-    """The row of its owner for each member: shape (n, …) to (M, …)."""
-    return rows.index_select(0, segments.index)
-
-
-def segment_sum(rows: Tensor, segments: Segments) -> Tensor:
-    """Sum over the members of each owner: shape (M, …) to (n, …)."""
-    return rows.new_zeros((len(segments.pointers) - 1, *rows.shape[1:])).index_add(0, segments.index, rows)
+def sum_by_owner(rows: Tensor, owner: Tensor, n: int) -> Tensor:
+    """Sum over the members of each of n owners: shape (M, …) to (n, …)."""
+    return rows.new_zeros((n, *rows.shape[1:])).index_add(0, owner, rows)
 
 
 def _gather_add(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own) -> Tensor:
-    summed = gather(at_first, edges.first) + gather(at_second, edges.second)
-    rows = own.rows if own.matrix is None else functional.linear(own.rows, own.matrix)
+    summed = at_first.index_select(0, edges.first) + at_second.index_select(0, edges.second)
+    rows = functional.linear(own.features, own.matrix)
     if len(rows) == len(summed):
         return summed + rows
     return (summed.view(2, *rows.shape) + rows).view_as(summed)

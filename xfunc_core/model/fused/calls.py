@@ -13,12 +13,12 @@ from xfunc_core.model.operations import Edges
 
 _COUNTS = ("positions", "n_first", "n_second", "n_weight", "paired", "threads")
 _POINTERS = (
-    *("first", "second", "at_first", "at_second", "own", "features", "weight"),
+    *("first", "second", "at_first", "at_second", "features", "weight", "own"),
     *("own_weight", "own_weight_t", "linear", "linear_t", "bias", "scale", "shift"),
     *("pre", "y", "out", "g_out", "cot_y", "cot_pre"),
-    *("g_h", "g_first", "g_second", "g_own", "g_features", "g_weight"),
+    *("g_h", "g_first", "g_second", "g_features", "g_weight"),
     *("g_linear", "g_bias", "g_scale", "g_shift", "g_own_weight"),
-    *("t_first", "t_second", "t_own", "t_features", "t_weight", "c_out", "c_y", "c_pre", "c_weight"),
+    *("t_first", "t_second", "t_features", "t_weight", "c_out", "c_y", "c_pre", "c_weight"),
 )
 """As in ``Args`` of kernels.cpp, in the same order."""
 
@@ -47,7 +47,7 @@ class Shape(NamedTuple):
     @property
     def positions(self) -> int:
         """M edges."""
-        return len(self.edges.first.index)
+        return len(self.edges.first)
 
     @property
     def n_weight(self) -> int:
@@ -65,8 +65,7 @@ def call(kernel: str, shape: Shape, dtype: torch.dtype, **tensors: Tensor | None
     held = {name: t.contiguous() for name, t in tensors.items() if t is not None}
     assert all(t.dtype == dtype for t in held.values())
     counts = (shape.positions, shape.n_first, shape.n_second, shape.n_weight, shape.paired, torch.get_num_threads())
-    indices = {"first": shape.edges.first.index, "second": shape.edges.second.index}
-    pointers = {name: t.data_ptr() for name, t in (held | indices).items()}
+    pointers = {name: t.data_ptr() for name, t in (held | shape.edges._asdict()).items()}
     args = _Args(*counts, *(pointers.get(name) for name in _POINTERS))
     function = getattr(library, f"{kernel}_{'float' if dtype == torch.float32 else 'double'}")
     function(ctypes.byref(args), shape.linear)

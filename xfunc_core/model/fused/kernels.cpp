@@ -5,7 +5,7 @@
 // which are added in the order of threads: for a given number of threads results are the same to the last bit.
 //
 // Position p of an edge is p itself or, where an edge and its reverse share a bond ("paired"), bond p / 2 in direction p % 2.
-// Notation: first and second are the owners of an edge; own is what it adds itself, or features times own weights;
+// Notation: first and second are the owners of an edge; own is what its features add, by own weights;
 //   pre = at_first + at_second + own,  h = silu(pre),  y = linear h + bias,  out = silu(norm y_core) * sigmoid(norm y_gate),
 //   sum over the first owner of out * weight. Without a linear layer y = pre, and out is not summed.
 // Derivatives of out follow from x = norm's output, p = scale x + shift (q for the gate), s = silu(p), t = sigmoid(q).
@@ -22,15 +22,16 @@ constexpr int BLOCK = 48;  // positions at a time; even, and a multiple of TILE_
 template <class T> struct Args {
     int64_t positions, n_first, n_second, n_weight, paired, threads;
     const int64_t *first, *second;
-    const T *at_first, *at_second, *own, *features, *weight;
+    const T *at_first, *at_second, *features, *weight;
+    T* own;                                     // (M / 2, 128), paired: forward writes it, derivatives read it
     const T *own_weight, *own_weight_t;         // (128, 64) and (64, 128)
     const T *linear, *linear_t, *bias;          // (2, 64, 64), (2, 64, 64), (2, 64)
     const T *scale, *shift;                     // (2, 64)
-    T *pre, *y, *out;                           // forward: (M, 128) or null if it is gathered again, (M, 128), sums or rows
+    T *pre, *y, *out;                           // forward: (M, 128) or null if paired, (M, 128), sums or rows
     const T *g_out, *cot_y, *cot_pre;           // backward: gradient of out; of y and pre from elsewhere
-    T *g_h, *g_first, *g_second, *g_own, *g_features, *g_weight;
+    T *g_h, *g_first, *g_second, *g_features, *g_weight;
     T *g_linear, *g_bias, *g_scale, *g_shift, *g_own_weight;
-    const T *t_first, *t_second, *t_own, *t_features, *t_weight;  // double backward: gradients of the gradients
+    const T *t_first, *t_second, *t_features, *t_weight;  // double backward: gradients of the gradients
     T *c_out, *c_y, *c_pre, *c_weight;          // gradients of g_out, y, pre, weight
 };
 
@@ -61,7 +62,9 @@ template <class T> inline Edge<T> edge(const Args<T>& a, int64_t p) {
     const int64_t member = a.paired ? (p >> 1) + (p & 1) * (a.positions >> 1) : p;
     return {a.first[member], a.second[member], a.paired ? p >> 1 : a.second[member]};  // shared: whose weight damps the message
 }
-template <class T> inline const T* own_row(const Args<T>& a, const T* rows, int64_t p) { return rows + (a.paired ? p >> 1 : p) * PAIR; }
+// Rows that n positions have of what a pair shares, and which of them is that of position r in a block.
+template <class T> inline int shared_rows(const Args<T>& a, int n) { return a.paired ? n / 2 : n; }
+template <class T> inline int64_t shared_row(const Args<T>& a, int64_t p) { return a.paired ? p >> 1 : p; }
 
 // Calls body(thread, blocks) on each thread; blocks(block) there calls block(first position, number of positions) for its share.
 template <class T, class Body> void on_threads(const Args<T>& a, const Body& body) {
@@ -84,55 +87,96 @@ template <class T> inline void both_gradients(int n, const T* gradient, const T*
     for (int half = 0; half < 2; half++)
         product<T, true>(WIDTH, gradient + half * WIDTH, 1, PAIR, n, input + half * WIDTH, PAIR, into + half * WIDTH * WIDTH, WIDTH);
 }
-// What features add to pre: (n, 64) to (n, 128).
-template <class T> inline void own_products(const Args<T>& a, int n, const T* features, T* c) {
-    for (int half = 0; half < 2; half++) product<T, false>(n, features, WIDTH, 1, WIDTH, a.own_weight_t + half * WIDTH, PAIR, c + half * WIDTH, PAIR);
+// What features add to pre, (., 64) to (., 128), for the positions of a block.
+template <class T> inline void own_products(const Args<T>& a, int64_t start, int n, const T* features, T* c) {
+    const T* from = features + shared_row(a, start) * WIDTH;
+    for (int half = 0; half < 2; half++)
+        product<T, false>(shared_rows(a, n), from, WIDTH, 1, WIDTH, a.own_weight_t + half * WIDTH, PAIR, c + half * WIDTH, PAIR);
+}
+// Gradient of own weights from that of what they added.
+template <class T> inline void own_gradients(const Args<T>& a, int64_t start, int n, const T* gradient, const T* features, T* into) {
+    if (into) product<T, true>(PAIR, gradient, 1, PAIR, shared_rows(a, n), features + shared_row(a, start) * WIDTH, WIDTH, into, WIDTH);
+}
+// Adds up what the two positions of each pair have in a block, (n, 128) to (n / 2, 128) in place.
+template <class T> inline void add_pairs(const Args<T>& a, int n, T* rows) {
+    if (a.paired)
+        for (int r = 0; r < n; r += 2)
+            for (int half = 0; half < PAIR; half += WIDTH) (Row<T>(rows + r * PAIR + half) + Row<T>(rows + (r + 1) * PAIR + half)).to(rows + (r >> 1) * PAIR + half);
 }
 
 // pre of one half of a position: saved, or gathered again.
 template <class T> inline Row<T> pre_of(const Args<T>& a, const Edge<T>& e, int64_t p, int half) {
     if (a.pre) return Row<T>(a.pre + p * PAIR + half);
-    return Row<T>(a.at_first + e.first * PAIR + half) + Row<T>(a.at_second + e.second * PAIR + half) + Row<T>(own_row(a, a.own, p) + half);
+    return Row<T>(a.own + (p >> 1) * PAIR + half) + Row<T>(a.at_first + e.first * PAIR + half) + Row<T>(a.at_second + e.second * PAIR + half);
 }
 
-// The gate of one position with what its derivatives need.
-template <class T> struct Gate {
-    Norm<T> core, gate;
-    Row<T> scale0, scale1, p, sp, s, t;
-    Gate(const Args<T>& a, const T* y)
-        : core(Row<T>(y)), gate(Row<T>(y + WIDTH)), scale0(a.scale), scale1(a.scale + WIDTH), p(core.x * scale0 + Row<T>(a.shift)), sp(sigmoid(p)), s(p * sp),
-          t(sigmoid(gate.x * scale1 + Row<T>(a.shift + WIDTH))) {}
-    Row<T> ds() const { return sp + s - s * sp; }  // silu'(p)
-    Row<T> dt() const { return t - t * t; }        // sigmoid'(q)
+// Mean and 1 / standard deviation of core and gate of each position in a block. These sums have loops of their own, because a
+// long loop around them would wait for each.
+template <class T> struct Norms {
+    const T* y;
+    T mean[2 * BLOCK], inverse[2 * BLOCK];
+    void take(int n, const T* rows) {
+        y = rows;
+        for (int k = 0; k < 2 * n; k++) {
+            const Row<T> a(y + k * WIDTH);
+            mean[k] = xfunc::mean(a);
+            const Row<T> centred = a - mean[k];
+            inverse[k] = T(1) / std::sqrt(xfunc::mean(centred, centred) + T(EPSILON));
+        }
+    }
+    Row<T> x(int k) const { return (Row<T>(y + k * WIDTH) - mean[k]) * inverse[k]; }
+    Vec<T> x(int k, int column) const { return (load(y + k * WIDTH + column) - mean[k]) * inverse[k]; }
+    // Gradients of the norms' inputs, in place of those of their outputs; what comes from elsewhere is added.
+    void back(int n, T* g, const T* elsewhere, T* bias) const {
+        for (int k = 0; k < 2 * n; k++) {
+            const Row<T> from(g + k * WIDTH), normal = x(k);
+            Row<T> into = (from - xfunc::mean(from) - normal * xfunc::mean(from, normal)) * inverse[k];
+            if (elsewhere) into = into + Row<T>(elsewhere + k * WIDTH);
+            into.to(g + k * WIDTH);
+            if (bias) into.add_to(bias + (k & 1) * WIDTH);
+        }
+    }
 };
+
+// A vector of columns of one position's gate, with its derivatives.
+template <class T> struct Gate {
+    Vec<T> x0, x1, scale0, scale1, p, sp, s, t;
+    Gate(const Args<T>& a, const Norms<T>& norms, int r, int column)
+        : x0(norms.x(2 * r, column)), x1(norms.x(2 * r + 1, column)), scale0(load(a.scale + column)), scale1(load(a.scale + WIDTH + column)),
+          p(x0 * scale0 + load(a.shift + column)), sp(sigmoid(p)), s(p * sp), t(sigmoid(x1 * scale1 + load(a.shift + WIDTH + column))) {}
+    Vec<T> ds() const { return sp + s - s * sp; }                        // silu'(p)
+    Vec<T> dds() const { return (sp - sp * sp) * (T(2) + p - s - s); }   // silu''(p)
+    Vec<T> dt() const { return t - t * t; }                              // sigmoid'(q)
+    Vec<T> ddt() const { return dt() * (T(1) - t - t); }                 // sigmoid''(q)
+};
+template <class T> inline void add(T* to, Vec<T> v) { store(to, load(to) + v); }
 
 template <class T, bool LINEAR> void forward(Args<T>& a) {
     Shared<T> sums(LINEAR ? a.out : nullptr, a.n_first * WIDTH, a.threads);
     on_threads(a, [&](int64_t thread, auto&& blocks) {
-        alignas(64) T h[BLOCK * PAIR], local[BLOCK * PAIR];
+        alignas(64) T h[BLOCK * PAIR];
+        Norms<T> norms;
         T* into = LINEAR ? sums.of(thread) : nullptr;
         blocks([&](int64_t start, int n) {
-            T* pre = a.pre ? a.pre + start * PAIR : local;
-            if (a.features) own_products(a, n, a.features + start * WIDTH, pre);
+            T *pre = a.pre + start * PAIR, *own = a.paired ? a.own + (start >> 1) * PAIR : pre;
+            own_products(a, start, n, a.features, own);
             for (int r = 0; r < n; r++) {
                 const Edge<T> e = edge(a, start + r);
                 for (int half = 0; half < PAIR; half += WIDTH) {
-                    const Row<T> own(a.features ? pre + r * PAIR + half : own_row(a, a.own, start + r) + half);
-                    const Row<T> sum = own + Row<T>(a.at_first + e.first * PAIR + half) + Row<T>(a.at_second + e.second * PAIR + half);
-                    if (a.pre || !LINEAR) sum.to(pre + r * PAIR + half);
+                    const Row<T> sum = Row<T>(own + shared_row(a, r) * PAIR + half) + Row<T>(a.at_first + e.first * PAIR + half) + Row<T>(a.at_second + e.second * PAIR + half);
+                    if (!a.paired) sum.to(pre + r * PAIR + half);
                     if (LINEAR) (sum * sigmoid(sum)).to(h + r * PAIR + half);
                 }
             }
             T* y = LINEAR ? a.y + start * PAIR : pre;
             if (LINEAR) both(n, h, a.linear_t, y, a.bias);
+            norms.take(n, y);
             for (int r = 0; r < n; r++) {
-                const Gate<T> gate(a, y + r * PAIR);
-                const Row<T> out = gate.s * gate.t;
-                if (LINEAR) {
-                    const Edge<T> e = edge(a, start + r);
-                    (out * Row<T>(a.weight + e.shared * WIDTH)).add_to(into + e.first * WIDTH);
-                } else {
-                    out.to(a.out + (start + r) * WIDTH);
+                const Edge<T> e = edge(a, start + r);
+                for (int c = 0; c < WIDTH; c += LANES<T>) {
+                    const Gate<T> gate(a, norms, r, c);
+                    if (LINEAR) add(into + e.first * WIDTH + c, gate.s * gate.t * load(a.weight + e.shared * WIDTH + c));
+                    else store(a.out + (start + r) * WIDTH + c, gate.s * gate.t);
                 }
             }
         });
@@ -147,37 +191,34 @@ template <class T, bool LINEAR> void backward(Args<T>& a) {
     Shared<T> own_weight(a.g_own_weight, PAIR * WIDTH, a.threads);
     on_threads(a, [&](int64_t thread, auto&& blocks) {
         alignas(64) T gy[BLOCK * PAIR], h[BLOCK * PAIR], gpre[BLOCK * PAIR], local[BLOCK * PAIR];
+        Norms<T> norms;
         T *to_first = firsts.of(thread), *to_second = seconds.of(thread), *to_weight = weights.of(thread);
         T *to_linear = linear.of(thread), *to_bias = bias.of(thread), *to_scale = scale.of(thread), *to_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
         blocks([&](int64_t start, int n) {
             const T* y = (LINEAR ? a.y : a.pre) + start * PAIR;
             const T* cotangent = LINEAR ? a.cot_y : a.cot_pre;
             T* g_of_y = LINEAR ? gy : gpre;
-            for (int r = 0; r < n; r++) {
+            norms.take(n, y);
+            if (!a.g_out) std::fill(g_of_y, g_of_y + n * PAIR, T(0));
+            for (int r = 0; r < n && a.g_out; r++) {
                 const Edge<T> e = edge(a, start + r);
-                Row<T> into[2];
-                if (a.g_out) {
-                    const Gate<T> gate(a, y + r * PAIR);
-                    Row<T> g(a.g_out + (LINEAR ? e.first : start + r) * WIDTH);
+                const T* g_row = a.g_out + (LINEAR ? e.first : start + r) * WIDTH;
+                for (int c = 0; c < WIDTH; c += LANES<T>) {
+                    const Gate<T> gate(a, norms, r, c);
+                    Vec<T> g = load(g_row + c);
                     if (LINEAR) {
-                        (g * gate.s * gate.t).add_to(to_weight + e.shared * WIDTH);
-                        g = g * Row<T>(a.weight + e.shared * WIDTH);
+                        add(to_weight + e.shared * WIDTH + c, g * gate.s * gate.t);
+                        g *= load(a.weight + e.shared * WIDTH + c);
                     }
-                    const Row<T> gp = g * gate.t * gate.ds(), gq = g * gate.s * gate.dt();
+                    const Vec<T> gp = g * gate.t * gate.ds(), gq = g * gate.s * gate.dt();
                     if (to_scale) {
-                        (gp * gate.core.x).add_to(to_scale), (gq * gate.gate.x).add_to(to_scale + WIDTH);
-                        gp.add_to(to_shift), gq.add_to(to_shift + WIDTH);
+                        add(to_scale + c, gp * gate.x0), add(to_scale + WIDTH + c, gq * gate.x1);
+                        add(to_shift + c, gp), add(to_shift + WIDTH + c, gq);
                     }
-                    into[0] = gate.core.tangent(gp * gate.scale0), into[1] = gate.gate.tangent(gq * gate.scale1);
-                } else {
-                    std::memset(into, 0, sizeof into);
-                }
-                for (int half = 0; half < 2; half++) {
-                    if (cotangent) into[half] = into[half] + Row<T>(cotangent + (start + r) * PAIR + half * WIDTH);
-                    into[half].to(g_of_y + r * PAIR + half * WIDTH);
-                    if (to_bias) into[half].add_to(to_bias + half * WIDTH);
+                    store(g_of_y + r * PAIR + c, gp * gate.scale0), store(g_of_y + r * PAIR + WIDTH + c, gq * gate.scale1);
                 }
             }
+            norms.back(n, g_of_y, cotangent ? cotangent + start * PAIR : nullptr, to_bias);
             if (LINEAR) {
                 T* gh = a.g_h ? a.g_h + start * PAIR : local;
                 both(n, gy, a.linear, gh);
@@ -199,22 +240,29 @@ template <class T, bool LINEAR> void backward(Args<T>& a) {
                     const Row<T> g(gpre + r * PAIR + half);
                     g.add_to(to_first + e.first * PAIR + half);
                     g.add_to(to_second + e.second * PAIR + half);
-                    if (a.g_own) {
-                        T* own = a.g_own + (a.paired ? (start + r) >> 1 : start + r) * PAIR + half;
-                        if (a.paired && (r & 1)) g.add_to(own);
-                        else g.to(own);
-                    }
                 }
             }
-            if (a.g_features) {
-                T* to = a.g_features + start * WIDTH;
-                product<T, false>(n, gpre, PAIR, 1, WIDTH, a.own_weight, WIDTH, to, WIDTH);
-                product<T, true>(n, gpre + WIDTH, PAIR, 1, WIDTH, a.own_weight + WIDTH * WIDTH, WIDTH, to, WIDTH);
-            }
-            if (to_own_weight) product<T, true>(PAIR, gpre, 1, PAIR, n, a.features + start * WIDTH, WIDTH, to_own_weight, WIDTH);
+            add_pairs(a, n, gpre);
+            T* to = a.g_features + shared_row(a, start) * WIDTH;
+            product<T, false>(shared_rows(a, n), gpre, PAIR, 1, WIDTH, a.own_weight, WIDTH, to, WIDTH);
+            product<T, true>(shared_rows(a, n), gpre + WIDTH, PAIR, 1, WIDTH, a.own_weight + WIDTH * WIDTH, WIDTH, to, WIDTH);
+            own_gradients(a, start, n, gpre, a.features, to_own_weight);
         });
     });
     for (Shared<T>* shared : {&firsts, &seconds, &weights, &linear, &bias, &scale, &shift, &own_weight}) shared->reduce();
+}
+
+// Gradients of a norm's input y from those of its output x (g_x) and of its tangent (g_dx): of y through x and through the
+// tangent, in place of g_x; and of what backward gave for y, in place of g_dx. u is the tangent of y.
+template <class T> inline void back_twice(const Norms<T>& norms, int k, const Row<T>& u, T mean_u, T mean_ux, T* g_x, T* g_dx) {
+    const T inverse = norms.inverse[k];
+    const Row<T> x = norms.x(k), gx(g_x), gd(g_dx);
+    const T mean_d = mean(gd), mean_dx = mean(gd, x), mean_du = mean(gd, u);
+    const Row<T> total = gx - (gd * mean_ux + u * mean_dx) * inverse;
+    const T mean_total = mean(gx) - (mean_d * mean_ux + mean_u * mean_dx) * inverse;
+    const T along_x = mean(gx, x) - 2 * mean_dx * mean_ux * inverse + (mean_du - mean_u * mean_d - mean_ux * mean_dx) * inverse;
+    ((total - mean_total - x * along_x) * inverse).to(g_x);
+    ((gd - mean_d - x * mean_dx) * inverse).to(g_dx);
 }
 
 // Gradients of what backward (without cot_y, cot_pre and gradients of parameters) reads, from gradients t_ of what it writes.
@@ -226,22 +274,22 @@ template <class T, bool LINEAR> void double_backward(Args<T>& a) {
     Shared<T> linear(a.g_linear, PAIR * WIDTH, a.threads), scale(a.g_scale, PAIR, a.threads), shift(a.g_shift, PAIR, a.threads);
     Shared<T> own_weight(a.g_own_weight, PAIR * WIDTH, a.threads);
     on_threads(a, [&](int64_t thread, auto&& blocks) {
-        alignas(64) T tangent[BLOCK * PAIR], hidden[BLOCK * PAIR], gy[BLOCK * PAIR], gpre[BLOCK * PAIR];
+        alignas(64) T own[BLOCK * PAIR], tangent[BLOCK * PAIR], hidden[BLOCK * PAIR], gy[BLOCK * PAIR], gpre[BLOCK * PAIR];
+        Norms<T> norms;
         T *to_out = outs.of(thread), *to_weight = weights.of(thread);
         T *to_linear = linear.of(thread), *to_scale = scale.of(thread), *to_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
         blocks([&](int64_t start, int n) {
-            if (a.features) own_products(a, n, a.t_features + start * WIDTH, tangent);
+            own_products(a, start, n, a.t_features, own);
             for (int r = 0; r < n; r++) {
                 const Edge<T> e = edge(a, start + r);
                 for (int half = 0; half < PAIR; half += WIDTH) {
-                    const Row<T> own(a.features ? tangent + r * PAIR + half : own_row(a, a.t_own, start + r) + half);
-                    const Row<T> dot = own + Row<T>(a.t_first + e.first * PAIR + half) + Row<T>(a.t_second + e.second * PAIR + half);
+                    const Row<T> dot = Row<T>(own + shared_row(a, r) * PAIR + half) + Row<T>(a.t_first + e.first * PAIR + half) + Row<T>(a.t_second + e.second * PAIR + half);
                     if (!LINEAR) {
                         dot.to(tangent + r * PAIR + half);
                         continue;
                     }
                     const Row<T> pre = pre_of(a, e, start + r, half), sp = sigmoid(pre), s = pre * sp;
-                    const Row<T> ds = sp + s - s * sp, dds = (sp - sp * sp) * (ones<T>() * T(2) + pre - s - s);
+                    const Row<T> ds = sp + s - s * sp, dds = (sp - sp * sp) * (pre - s - s + T(2));
                     const Row<T> gh(a.g_h + (start + r) * PAIR + half);
                     (ds * dot).to(hidden + r * PAIR + half);
                     (gh * dds * dot).to(a.c_pre + (start + r) * PAIR + half);
@@ -252,38 +300,43 @@ template <class T, bool LINEAR> void double_backward(Args<T>& a) {
             const T* y = (LINEAR ? a.y : a.pre) + start * PAIR;
             T* c_y = (LINEAR ? a.c_y : a.c_pre) + start * PAIR;
             T* g_of_y = LINEAR ? gy : gpre;
+            norms.take(n, y);
+            T along[2 * BLOCK], along_x[2 * BLOCK];  // means of the tangent, and of it times x
+            for (int k = 0; k < 2 * n; k++) along[k] = mean(Row<T>(tangent + k * WIDTH)), along_x[k] = mean(Row<T>(tangent + k * WIDTH), norms.x(k));
             for (int r = 0; r < n; r++) {
                 const Edge<T> e = edge(a, start + r);
-                const Gate<T> gate(a, y + r * PAIR);
-                const Row<T> dx0 = gate.core.tangent(Row<T>(tangent + r * PAIR)), dx1 = gate.gate.tangent(Row<T>(tangent + r * PAIR + WIDTH));
-                const Row<T> dp = gate.scale0 * dx0, dq = gate.scale1 * dx1;
-                const Row<T> ds = gate.ds(), dt = gate.dt();
-                const Row<T> dds = (gate.sp - gate.sp * gate.sp) * (ones<T>() * T(2) + gate.p - gate.s - gate.s), ddt = dt * (ones<T>() - gate.t - gate.t);
-                const Row<T> along = ds * dp * gate.t + gate.s * dt * dq;  // derivative of s t
-                const Row<T> g(a.g_out + (LINEAR ? e.first : start + r) * WIDTH);
-                Row<T> gw = g, gp, gq;
-                if (LINEAR) {
-                    const Row<T> weight(a.weight + e.shared * WIDTH), t_weight(a.t_weight + e.shared * WIDTH);
-                    (weight * along + t_weight * gate.s * gate.t).add_to(to_out + e.first * WIDTH);
-                    (g * along).add_to(to_weight + e.shared * WIDTH);
-                    gw = g * weight;
-                    gp = g * t_weight * ds * gate.t, gq = g * t_weight * gate.s * dt;
-                } else {
-                    along.to(a.c_out + (start + r) * WIDTH);
-                    std::memset(&gp, 0, sizeof gp), std::memset(&gq, 0, sizeof gq);
+                const T* g_row = a.g_out + (LINEAR ? e.first : start + r) * WIDTH;
+                for (int c = 0; c < WIDTH; c += LANES<T>) {
+                    const Gate<T> gate(a, norms, r, c);
+                    const Vec<T> dx0 = (load(tangent + r * PAIR + c) - along[2 * r] - gate.x0 * along_x[2 * r]) * norms.inverse[2 * r];
+                    const Vec<T> dx1 = (load(tangent + r * PAIR + WIDTH + c) - along[2 * r + 1] - gate.x1 * along_x[2 * r + 1]) * norms.inverse[2 * r + 1];
+                    const Vec<T> dp = gate.scale0 * dx0, dq = gate.scale1 * dx1, ds = gate.ds(), dt = gate.dt();
+                    const Vec<T> slope = ds * dp * gate.t + gate.s * dt * dq;  // derivative of s t
+                    const Vec<T> g = load(g_row + c);
+                    Vec<T> gw = g, gp{}, gq{};
+                    if (LINEAR) {
+                        const Vec<T> weight = load(a.weight + e.shared * WIDTH + c), t_weight = load(a.t_weight + e.shared * WIDTH + c);
+                        add(to_out + e.first * WIDTH + c, weight * slope + t_weight * gate.s * gate.t);
+                        add(to_weight + e.shared * WIDTH + c, g * slope);
+                        gw = g * weight;
+                        gp = g * t_weight * ds * gate.t, gq = g * t_weight * gate.s * dt;
+                    } else {
+                        store(a.c_out + (start + r) * WIDTH + c, slope);
+                    }
+                    gp += gw * (gate.dds() * dp * gate.t + ds * dt * dq), gq += gw * (ds * dp * dt + gate.s * gate.ddt() * dq);
+                    const Vec<T> g_dp = gw * ds * gate.t, g_dq = gw * gate.s * dt;
+                    if (to_scale) {
+                        add(to_scale + c, gp * gate.x0 + g_dp * dx0), add(to_scale + WIDTH + c, gq * gate.x1 + g_dq * dx1);
+                        add(to_shift + c, gp), add(to_shift + WIDTH + c, gq);
+                    }
+                    store(c_y + r * PAIR + c, gp * gate.scale0), store(c_y + r * PAIR + WIDTH + c, gq * gate.scale1);
+                    store(g_of_y + r * PAIR + c, g_dp * gate.scale0), store(g_of_y + r * PAIR + WIDTH + c, g_dq * gate.scale1);
                 }
-                gp = gp + gw * (dds * dp * gate.t + ds * dt * dq), gq = gq + gw * (ds * dp * dt + gate.s * ddt * dq);
-                const Row<T> g_dp = gw * ds * gate.t, g_dq = gw * gate.s * dt;
-                if (to_scale) {
-                    (gp * gate.core.x + g_dp * dx0).add_to(to_scale), (gq * gate.gate.x + g_dq * dx1).add_to(to_scale + WIDTH);
-                    gp.add_to(to_shift), gq.add_to(to_shift + WIDTH);
-                }
-                through_norm(gate.core, Row<T>(tangent + r * PAIR), dx0, gp * gate.scale0, g_dp * gate.scale0).to(c_y + r * PAIR);
-                through_norm(gate.gate, Row<T>(tangent + r * PAIR + WIDTH), dx1, gq * gate.scale1, g_dq * gate.scale1).to(c_y + r * PAIR + WIDTH);
-                gate.core.tangent(g_dp * gate.scale0).to(g_of_y + r * PAIR), gate.gate.tangent(g_dq * gate.scale1).to(g_of_y + r * PAIR + WIDTH);
             }
+            for (int k = 0; k < 2 * n; k++) back_twice(norms, k, Row<T>(tangent + k * WIDTH), along[k], along_x[k], c_y + k * WIDTH, g_of_y + k * WIDTH);
             if (LINEAR && to_linear) both_gradients(n, gy, hidden, to_linear);
-            if (to_own_weight) product<T, true>(PAIR, gpre, 1, PAIR, n, a.t_features + start * WIDTH, WIDTH, to_own_weight, WIDTH);
+            add_pairs(a, n, gpre);
+            own_gradients(a, start, n, gpre, a.t_features, to_own_weight);
         });
     });
     for (Shared<T>* shared : {&outs, &weights, &linear, &scale, &shift, &own_weight}) shared->reduce();

@@ -34,8 +34,8 @@ FLAGS = (
 )
 """No -ffast-math: it would let NaN pass for numbers, and change the rounding of the whole process."""
 SECONDS_TO_COMPILE = 300
-ABI = 1
-"""Counted up with the arguments of the kernels."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""From malloc.h."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -117,11 +117,20 @@ def _threads() -> list[str]:
 
 def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
+    _keep_freed_memory()
     for name in ("forward", "backward", "double_backward"):
         for kind in ("float", "double"):
             getattr(library, f"{name}_{kind}").argtypes = [ctypes.c_void_p, ctypes.c_int]
             getattr(library, f"{name}_{kind}").restype = None
     return library
+
+
+def _keep_freed_memory() -> None:
+    """Let the allocator of glibc keep what is freed: a step needs the same gigabyte again, and asking costs a tenth of it."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_MMAP_THRESHOLD, 2**30)
 
 
 def _first_line(error: Exception) -> str:

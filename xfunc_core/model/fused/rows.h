@@ -40,18 +40,19 @@ template <class T> struct Row {
         Row<T> c; for (int i = 0; i < VECTORS<T>; i++) c.v[i] = a.v[i] op b; return c; }
 ROW_OP(+) ROW_OP(-) ROW_OP(*)
 #undef ROW_OP
-template <class T> inline Row<T> ones() { Row<T> c; for (int i = 0; i < VECTORS<T>; i++) c.v[i] = Vec<T>{} + T(1); return c; }
 
 template <class T> inline T sum(Vec<T> v) {
-    typedef T half __attribute__((vector_size(VECTOR_BYTES / 2)));
-    typedef T quarter __attribute__((vector_size(VECTOR_BYTES / 4)));
-    half h[2]; std::memcpy(h, &v, sizeof v);
-    const half a = h[0] + h[1];
-    quarter q[2]; std::memcpy(q, &a, sizeof a);
-    const quarter b = q[0] + q[1];
-    T total = 0;
-    for (int i = 0; i < LANES<T> / 4; i++) total += b[i];
-    return total;
+    typedef T Half __attribute__((vector_size(VECTOR_BYTES / 2)));
+    typedef T Quarter __attribute__((vector_size(VECTOR_BYTES / 4)));
+    Half h[2];
+    std::memcpy(h, &v, sizeof v);
+    const Half a = h[0] + h[1];
+    Quarter q[2];
+    std::memcpy(q, &a, sizeof a);
+    const Quarter b = q[0] + q[1];
+    if constexpr (LANES<T> == 16) return (b[0] + b[1]) + (b[2] + b[3]);
+    else if constexpr (LANES<T> == 8) return b[0] + b[1];
+    else return b[0];
 }
 template <class T> inline T mean(const Row<T>& a) {
     Vec<T> total = a.v[0];
@@ -64,13 +65,15 @@ template <class T> inline T mean(const Row<T>& a, const Row<T>& b) {
     return sum<T>(total) * T(1.0 / WIDTH);
 }
 
-// exp(x) for x <= 80 in float32: 2^n times a polynomial on half of an octave; relative error 1e-7.
-inline Vec<float> exponential(Vec<float> x) {
+// 1 / (1 + exp(-x)), to a relative error of 2e-7 in float32; exp is 2^n times a polynomial on half of an octave.
+inline Vec<float> sigmoid(Vec<float> x) {
     typedef int32_t Int __attribute__((vector_size(VECTOR_BYTES)));
-    x = x < -87.0f ? Vec<float>{} - 87.0f : x;
-    const Vec<float> shifted = x * 1.44269504088896341f + 12582912.0f;  // adding 1.5 * 2^23 rounds to an integer
+    Vec<float> z = -x;
+    z = z > 80.0f ? Vec<float>{} + 80.0f : z;  // NaN stays NaN
+    z = z < -80.0f ? Vec<float>{} - 80.0f : z;
+    const Vec<float> shifted = z * 1.44269504088896341f + 12582912.0f;  // adding 1.5 * 2^23 rounds to an integer
     const Vec<float> n = shifted - 12582912.0f;
-    Vec<float> r = x - n * 0.693359375f;
+    Vec<float> r = z - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
     Vec<float> p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
@@ -78,42 +81,19 @@ inline Vec<float> exponential(Vec<float> x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + (r + 1.0f);
-    Int power; std::memcpy(&power, &shifted, sizeof power);  // n sits in the low bits
-    Int bits; std::memcpy(&bits, &p, sizeof bits);
+    Int power, bits;
+    std::memcpy(&power, &shifted, sizeof power);  // n sits in the low bits
+    std::memcpy(&bits, &p, sizeof bits);
     bits += power << 23;
     std::memcpy(&p, &bits, sizeof bits);
-    return p;
+    return 1.0f / (p + 1.0f);
 }
-inline Vec<double> exponential(Vec<double> x) {
-    for (int i = 0; i < LANES<double>; i++) x[i] = std::exp(x[i]);
+inline Vec<double> sigmoid(Vec<double> x) {
+    for (int i = 0; i < LANES<double>; i++) x[i] = 1 / (1 + std::exp(-x[i]));
     return x;
 }
-template <class T> inline Vec<T> sigmoid(Vec<T> x) {
-    Vec<T> z = -x;
-    z = z > T(80) ? Vec<T>{} + T(80) : z;
-    return T(1) / (T(1) + exponential(z));
-}
 template <class T> inline Row<T> sigmoid(const Row<T>& a) {
-    Row<T> c; for (int i = 0; i < VECTORS<T>; i++) c.v[i] = sigmoid<T>(a.v[i]); return c;
-}
-
-// A layer norm of one row: the row without mean, at unit variance, and what it was divided by.
-template <class T> struct Norm {
-    Row<T> x;
-    T inverse;  // 1 / standard deviation
-    explicit Norm(const Row<T>& a) {
-        const Row<T> centred = a - mean(a);
-        inverse = T(1) / std::sqrt(mean(centred, centred) + T(EPSILON));
-        x = centred * inverse;
-    }
-    // Derivative along u, and, being symmetric, also the gradient from u.
-    Row<T> tangent(const Row<T>& u) const { return (u - mean(u) - x * mean(u, x)) * inverse; }
-};
-
-// Gradient of a norm's input from that of its output x (gx) and of its tangent dx along u (g_dx).
-template <class T> inline Row<T> through_norm(const Norm<T>& norm, const Row<T>& u, const Row<T>& dx, const Row<T>& gx, const Row<T>& g_dx) {
-    const Row<T> total = gx - (g_dx * mean(u, norm.x) + u * mean(g_dx, norm.x)) * norm.inverse;
-    return (total - mean(total) - norm.x * (mean(total, norm.x) + mean(g_dx, dx))) * norm.inverse;
+    Row<T> c; for (int i = 0; i < VECTORS<T>; i++) c.v[i] = sigmoid(a.v[i]); return c;
 }
 
 // C[m, 0:64] (+)= sum over k of A(m, k) B[k, 0:64], for `rows` rows; A(m, k) = a[m * am + k * ak]. Starts from `start` if given.
