@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from plotly.subplots import make_subplots
 from pymatgen.core import Lattice, Structure
 
 import xfunc_core.plots
@@ -31,6 +32,8 @@ from xfunc_core.plots.learning import learning_curves
 from xfunc_core.plots.one_sided import one_sided_figure
 from xfunc_core.plots.parity import parity_figure
 from xfunc_core.plots.periodic_table import periodic_table_figure
+from xfunc_core.plots.references import comparison_figure, curve_figure
+from xfunc_core.plots.references_elements import residual_figure, shift_line_figure
 from xfunc_core.plots.scaling import scaling_figure
 from xfunc_core.plots.scene import structure_scene
 from xfunc_core.plots.shifts import shift_figure
@@ -74,6 +77,41 @@ def importances() -> go.Figure:
         pd.DataFrame({"per_atom": np.arange(30.0), "permutation": np.arange(30.0), "permutation_std": 0.5}, index=list(SYMBOLS[:30])),
         1234,
     )
+
+
+def comparison() -> go.Figure:
+    columns = {
+        "label": ["Least squares", "None"],
+        "test_mae": [0.02, 3.0],
+        "test_mae_low": [0.018, 2.9],
+        "test_mae_high": [0.03, 3.1],
+        "test_rmse": [0.04, 4.0],
+    }
+    return comparison_figure(
+        pd.DataFrame(columns | {"n_test": 80, "recommended": [True, False], "off_scale": [False, True]}, index=["lstsq", "none"])
+    )
+
+
+def learnt() -> pd.DataFrame:
+    sizes, medians = np.array([10, 30, 100]), np.array([0.3, 0.1, 0.04])
+    one = pd.DataFrame({"size": sizes, "n_frames": sizes, "low": 0.8 * medians, "median": medians, "high": 1.3 * medians})
+    return pd.concat([one.assign(scheme="lstsq"), one.assign(scheme="ridge", median=1.1 * medians)], ignore_index=True)
+
+
+def shift_line() -> pd.DataFrame:
+    z = np.array([1, 3, 8, 26, 92])
+    return pd.DataFrame(
+        {"z": z, "shift": -0.7 * z, "sigma_refits": [0.1, math.nan, 0.1, 0.1, 0.2], "n_frames": 9}, index=["H", "Li", "O", "Fe", "U"]
+    )
+
+
+def residuals() -> pd.DataFrame:
+    quartiles = {
+        f"{when}_{name}": scale * np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+        for when in ("before", "after")
+        for name, scale in (("low", -0.1), ("median", 0.01), ("high", 0.2))
+    }
+    return pd.DataFrame({"n_frames": 9, **quartiles}, index=["H", "Li", "O", "Fe", "U"])
 
 
 def learning() -> go.Figure:
@@ -128,6 +166,10 @@ FIGURES: dict[str, dict[str, Callable[[], go.Figure]]] = {
     },
     "shift_figure": {"five elements": shifts},
     "importance_figure": {"thirty elements": importances},
+    "comparison_figure": {"two schemes": comparison},
+    "curve_figure": {"two schemes": lambda: curve_figure(learnt(), "Test error", "N = 9 splits")},
+    "shift_line_figure": {"five elements": lambda: shift_line_figure(shift_line(), -0.7, 0.1)},
+    "residual_figure": {"five elements": lambda: residual_figure(residuals())},
     "learning_curves": {"three panels": learning},
     "scaling_figure": {"two methods": scaling},
     "distributions": {"two datasets": histograms},
@@ -225,6 +267,16 @@ def test_points_lie_where_the_axis_says() -> None:
     x, y = np.array([[float(use.get(letter)) for use in group.iter(f"{SVG}use")] for letter in "xy"])
     assert x[2] - x[1] == pytest.approx(x[1] - x[0])
     assert (y[0] - y[2]) / (y[0] - y[1]) == pytest.approx(3)
+
+
+def test_matching_axes_have_one_range() -> None:
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True)
+    fig.add_trace(go.Scatter(x=[0, 1], y=[0, 1], mode="markers"), row=1, col=1)
+    fig.add_trace(go.Scatter(x=[0, 4], y=[0, 1], mode="markers"), row=2, col=1)
+    drawn = svg(fig)
+    above, below = ([float(mark.get("x")) for mark in marks(drawn, f"trace-{i}")] for i in (0, 1))
+    assert above[0] == pytest.approx(below[0])
+    assert below[1] - below[0] == pytest.approx(4 * (above[1] - above[0]))
 
 
 def test_tied_axes_have_units_of_one_length() -> None:
