@@ -1,64 +1,160 @@
-"""Checkpoints in and out: what upstream loads, what is loaded again, and files that are damaged, hostile or of another kind."""
+"""Checkpoints of the engine: bit by bit there and back, loaded by upstream and its ASE calculator, refused with a sentence."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from chgnet.graph.crystalgraph import CrystalGraph
 from chgnet.model import CHGNet
+from chgnet.model.dynamics import CHGNetCalculator
+from pymatgen.core import Structure
+from pymatgen.io.ase import AseAtomsAdaptor
 
+from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import DataError
+from xfunc_core.model.graph_batch import collate
+from xfunc_core.model.graphs import build_graph
 from xfunc_core.model.network import Engine
-from xfunc_core.model.predict import predict
-from xfunc_core.model.samples import Sample
-from xfunc_core.model.weights import load_engine, save_engine, shipped_checkpoint
+from xfunc_core.model.weights import SHIPPED, load_engine, save_engine, shipped_checkpoint
+
+
+@pytest.fixture(params=list(SHIPPED))
+def version(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture
-def saved(fresh, tmp_path: Path) -> tuple[Engine, Path]:
-    """A model unlike the pretrained one, and its file."""
-    model = fresh()
-    model.references += torch.linspace(-70, 3, 94, dtype=torch.float64)
+def changed(version: str) -> Engine:
+    """An engine unlike any shipped one, its references not representable in float32."""
+    engine = load_engine(shipped_checkpoint(version))
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        model.network.mlp.layers[0].weight += 0.01
-    save_engine(model, tmp_path / "model.pt", epoch=3)
-    return model, tmp_path / "model.pt"
+        for parameter in engine.network.parameters():
+            parameter += 1e-3 * torch.randn(parameter.shape, generator=generator)
+        engine.references += torch.linspace(-7, 3, 94, dtype=torch.float64) / 3
+    return engine
 
 
-def test_upstream_loads_what_was_saved_and_predicts_the_same(saved, mixed: list[Sample], upstream_graphs: list[CrystalGraph]) -> None:
-    model, path = saved
-    ours, theirs = predict(model, mixed), CHGNet.from_file(str(path)).predict_graph(upstream_graphs)
-    np.testing.assert_allclose(ours.energy, [t["e"] for t in theirs], atol=2e-5, rtol=0)  # float32 at 80 eV is 8e-6 eV apart
-    np.testing.assert_allclose(ours.forces, np.concatenate([t["f"] for t in theirs]), atol=5e-5, rtol=0)
-    np.testing.assert_allclose(ours.magmoms, np.concatenate([t["m"] for t in theirs]), atol=1e-5, rtol=0)
+@pytest.fixture(scope="module")
+def structure(few: Dataset, one_thread: None) -> Structure:
+    structure = few.structure(0)
+    structure.translate_sites([0], [0.03, 0.05, 0.07])
+    return structure
 
 
-def test_saved_model_is_loaded_again_to_the_last_bit(saved) -> None:
-    model, path = saved
-    again = load_engine(path)
-    state, loaded = model.state_dict(), again.state_dict()
-    assert state.keys() == loaded.keys()
-    assert all(torch.equal(state[name], loaded[name]) for name in state)
-    assert again.references.dtype == torch.float64
+def upstream(path: Path) -> CHGNet:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return CHGNet.from_file(str(path))
 
 
-def test_references_that_another_program_changed_are_the_files(saved, tmp_path: Path) -> None:
-    content = torch.load(saved[1], weights_only=True)
-    content["model"]["state_dict"]["composition_model.fc.weight"] += 1.0
-    torch.save(content, tmp_path / "changed.pt")
-    np.testing.assert_allclose(load_engine(tmp_path / "changed.pt").references - saved[0].references, 1.0, atol=1e-5)  # float32
+def predictions(engine: Engine, structure: Structure) -> dict[str, np.ndarray]:
+    with torch.no_grad():
+        batch = collate([build_graph(np.array(structure.atomic_numbers), structure.lattice.matrix, structure.cart_coords)])
+        return {key: value.numpy() for key, value in engine(batch).items()}
 
 
-@pytest.mark.parametrize("change", [{"non_linearity": "relu"}, {"is_intensive": False}, {"atom_graph_cutoff": 7}], ids=str)
-def test_network_that_the_engine_would_compute_wrongly_is_refused(tmp_path: Path, change: dict) -> None:
+# --- there and back ---------------------------------------------------------------------------
+
+
+def test_shipped_weights_are_loaded_bit_by_bit(version: str) -> None:
+    path = shipped_checkpoint(version)
+    state = torch.load(path, map_location="cpu", weights_only=True)["model"]["state_dict"]
+    engine = load_engine(path)
+    references = state.pop("composition_model.fc.weight")
+    loaded = engine.network.state_dict()
+    assert set(loaded) == set(state)  # the weights that nothing reads included
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+    assert engine.references.dtype == torch.float64 and torch.equal(engine.references.float(), references.flatten())
+    assert engine.atom_graph_cutoff == {"0.3.0": 6, "r2scan": 6, "0.2.0": 5}[version] and engine.bond_graph_cutoff == 3
+
+
+def test_what_is_saved_is_loaded_again_bit_by_bit(changed: Engine, tmp_path: Path) -> None:
+    save_engine(changed, tmp_path / "first.pt", epoch=3)
+    again = load_engine(tmp_path / "first.pt")
+    for name, tensor in changed.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    save_engine(again, tmp_path / "second.pt", epoch=3)
+    first, second = (torch.load(tmp_path / name, weights_only=True) for name in ("first.pt", "second.pt"))
+    assert first["epoch"] == 3 and first["model"]["model_args"] == second["model"]["model_args"]
+    assert all(torch.equal(first["model"]["state_dict"][k], second["model"]["state_dict"][k]) for k in first["model"]["state_dict"])
+
+
+def test_upstream_loads_what_is_saved_and_predicts_the_same(changed: Engine, structure: Structure, tmp_path: Path) -> None:
+    save_engine(changed, tmp_path / "model.pt")
+    theirs = upstream(tmp_path / "model.pt")
+    state = theirs.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in changed.network.state_dict().items())
+    ours, expected = predictions(changed, structure), theirs.predict_structure(structure)
+    assert ours["e"][0] == pytest.approx(float(expected["e"]), abs=5e-6)  # float32 in upstream
+    for key in "fsm":
+        np.testing.assert_allclose(ours[key].reshape(expected[key].shape), expected[key], atol=2e-5, rtol=2e-5)
+
+
+def test_upstreams_calculator_takes_what_is_saved(changed: Engine, structure: Structure, tmp_path: Path) -> None:
+    save_engine(changed, tmp_path / "model.pt")
+    atoms = AseAtomsAdaptor.get_atoms(structure)
+    with contextlib.redirect_stdout(io.StringIO()):
+        atoms.calc = CHGNetCalculator.from_file(str(tmp_path / "model.pt"), use_device="cpu")
+    ours = predictions(changed, structure)
+    assert atoms.get_potential_energy() / len(atoms) == pytest.approx(float(ours["e"][0]), abs=5e-6)
+    np.testing.assert_allclose(atoms.get_forces(), ours["f"], atol=2e-5)
+    stress = ours["s"][0] / 160.21766208  # ASE: eV/Å³
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), (stress + stress.T) / 2, atol=2e-6)
+
+
+def test_references_come_from_upstreams_place_where_the_exact_ones_are_of_another_model(changed: Engine, tmp_path: Path) -> None:
+    """As after somebody changed the references of a file with upstream's tools."""
+    save_engine(changed, tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    content["model"]["state_dict"]["composition_model.fc.weight"] += 1
+    torch.save(content, tmp_path / "edited.pt")
+    expected = content["model"]["state_dict"]["composition_model.fc.weight"].double().flatten()
+    assert torch.equal(load_engine(tmp_path / "edited.pt").references, expected)
+
+
+# --- refused ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"update_angle": False}, "update_angle = False, and the engine computes True"),
+        ({"atom_fea_dim": 32}, "atom_fea_dim = 32, and the engine computes 64"),
+        ({"gMLP_norm": "batch"}, "gMLP_norm = batch, and the engine computes layer or None"),
+        ({"is_intensive": False}, "is_intensive = False, and the engine computes True"),
+        ({"mlp_first": False}, "mlp_first = False, and the engine computes True"),
+        ({"bond_graph_cutoff": 4}, "bond_graph_cutoff = 4, and the engine computes 3.0"),
+        ({"atom_graph_cutoff": 7}, "reaches 7 Å, and xfunc's graphs reach 6 Å"),
+        ({"non_linearity": "gelu"}, "non_linearity = gelu, and the engine computes silu"),
+    ],
+    ids=str,
+)
+def test_network_that_the_engine_does_not_compute_is_refused(change: dict, sentence: str, tmp_path: Path) -> None:
     content = torch.load(shipped_checkpoint("0.3.0"), map_location="cpu", weights_only=True)
     content["model"]["model_args"] |= change
-    torch.save({"model": content["model"]}, tmp_path / "other.pt")
-    with pytest.raises(DataError, match=r"other\.pt holds a CHGNet .*choose a network like 0\.3\.0"):
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(DataError, match=rf"odd\.pt holds a CHGNet .*{sentence}: choose a network like 0\.3\.0"):
+        load_engine(tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize("change", [{"n_conv": 3}, {"num_radial": 9}, {"atom_graph_cutoff": "6"}], ids=str)
+def test_arguments_that_do_not_fit_the_weights_are_refused(change: dict, tmp_path: Path) -> None:
+    content = torch.load(shipped_checkpoint("0.3.0"), map_location="cpu", weights_only=True)
+    content["model"]["model_args"] |= change
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(DataError, match=r"odd\.pt is no CHGNet checkpoint"):
+        load_engine(tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"model": None}, {"model": {"state_dict": {}, "model_args": {}}}], ids=str)
+def test_other_things_that_torch_wrote_are_refused(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(DataError, match=r"other\.pt is no CHGNet checkpoint"):
         load_engine(tmp_path / "other.pt")
 
 
@@ -80,57 +176,3 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"^{name} .*choose another file"):
             load_engine(tmp_path / name)
     assert not mark.exists()
-    torch.load(tmp_path / "zip.pt", weights_only=False)
-    assert mark.exists()  # the trap works
-
-
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.999])
-def test_truncated_file_is_refused(saved, tmp_path: Path, share: float) -> None:
-    content = saved[1].read_bytes()
-    (tmp_path / "cut.pt").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(DataError, match=r"cut\.pt was not written by torch, or is truncated"):
-        load_engine(tmp_path / "cut.pt")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [[1, 2], {"weights": torch.ones(3)}, {"model": {"state_dict": {}, "model_args": {}}}, {"model": None}, torch.ones(2)],
-    ids=str,
-)
-def test_other_things_that_torch_wrote_are_refused(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "other.pt")
-    with pytest.raises(DataError, match=r"other\.pt is no CHGNet checkpoint"):
-        load_engine(tmp_path / "other.pt")
-
-
-@pytest.mark.parametrize("change", [{"n_conv": 3}, {"num_radial": 9}, {"cutoff_coeff": "x"}], ids=str)
-def test_arguments_that_do_not_fit_the_weights_are_refused(saved, tmp_path: Path, change: dict) -> None:
-    content = torch.load(saved[1], weights_only=True)
-    content["model"]["model_args"] |= change
-    torch.save(content, tmp_path / "odd.pt")
-    with pytest.raises(DataError, match=r"odd\.pt is no CHGNet checkpoint"):
-        load_engine(tmp_path / "odd.pt")
-
-
-def test_damaged_bytes_give_a_sentence_or_load(saved, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    small = tmp_path / "small.pt"
-    torch.save({"model": {"a": torch.ones(3), "state_dict": {}}}, small)
-    content = bytearray(small.read_bytes())
-    for _ in range(300):
-        damaged = bytearray(content)
-        for place in rng.integers(0, len(content), 4):
-            damaged[place] = rng.integers(256)
-        small.write_bytes(damaged)
-        with pytest.raises(DataError):
-            load_engine(small)
-
-
-def test_text_and_missing_files_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("energies\n")
-    with pytest.raises(DataError, match=r"notes\.txt was not written by torch"):
-        load_engine(tmp_path / "notes.txt")
-    with pytest.raises(DataError, match="No such file or directory.*check the path"):
-        load_engine(tmp_path / "missing.pt")
-    with pytest.raises(DataError, match="Is a directory"):
-        load_engine(tmp_path)
