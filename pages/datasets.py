@@ -17,6 +17,7 @@ from xfunc_core.data.library import damaged, is_bundled
 from xfunc_core.data.overview import COLUMNS, axis, comparison, distributions_of, page_table
 from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.tables import dataset_table
+from xfunc_core.orphaned_predictions import delete_orphaned_predictions
 from xfunc_core.plots.distributions import distributions
 from xfunc_core.quantities import count_text
 from xfunc_core.runs.dependence import delete_unneeded
@@ -54,10 +55,11 @@ def _frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
 
 def _delete(dataset: Dataset) -> None:
     with st.popover("Delete this dataset", icon=":material/delete:"):
-        st.markdown("Its frames and its import report go; the file it came from stays.")
+        st.markdown("Its frames, its import report and what the pretrained network said of it go; the file it came from stays.")
         if st.button("Delete for good"):
             with sentences():
                 delete_unneeded(datasets_root(), runs_root(), dataset.info.name)
+                delete_orphaned_predictions(datasets_root())
             st.rerun()
 
 

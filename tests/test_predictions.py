@@ -24,6 +24,7 @@ from xfunc_core.data.importing import import_file
 from xfunc_core.data.library import open_dataset
 from xfunc_core.errors import ConfigError, DataError
 from xfunc_core.model import energies
+from xfunc_core.orphaned_predictions import delete_orphaned_predictions
 from xfunc_core.prediction_store import PredictionStore, model_sha256
 from xfunc_core.predictions import (
     PredictionRequest,
@@ -189,6 +190,45 @@ def test_store_that_does_not_exist_or_is_damaged_knows_nothing(dft: Dataset) -> 
     assert np.isnan(found.references).all()
 
 
+def test_energies_without_the_references_inside_the_model_count_as_unknown(tmp_path: Path) -> None:
+    store = PredictionStore(tmp_path / "key", 3)
+    store.begin(np.arange(94.0))
+    store.append(np.arange(3), np.array([-1.0, -2.0, -3.0]), {})
+    (store.path / "references.f8").write_bytes(b"abc")
+    assert store.read().lacking(np.arange(3)).tolist() == [0, 1, 2]
+    store.begin(np.arange(94.0))
+    assert store.read().energy.tolist() == [-1.0, -2.0, -3.0]
+
+
+_WRITE_UNTIL_NO_MORE = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from xfunc_core.errors import DataError
+from xfunc_core.prediction_store import PredictionStore
+
+store = PredictionStore(Path(sys.argv[1]), 20)
+store.begin(np.arange(94.0))
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (800, hard))  # room for the references, but not for 60 records
+try:
+    store.append(np.resize(np.arange(20), 60), np.full(60, -1.0), {})
+except DataError as error:
+    print(error)
+"""
+
+
+def test_block_that_finds_no_room_is_said_and_the_next_one_is_right(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _WRITE_UNTIL_NO_MORE, str(tmp_path / "key")], cwd=ROOT, capture_output=True, text=True)
+    assert "cannot be written (File too large)" in done.stdout, done.stderr
+    store = PredictionStore(tmp_path / "key", 20)
+    with (store.path / "energies.bin").open("ab") as file:
+        file.write(b"torn")
+    store.begin(np.arange(94.0))
+    store.append(np.arange(20), np.arange(20.0), {})
+    np.testing.assert_array_equal(store.read().energy, np.arange(20.0))
+
+
 def test_store_that_cannot_be_written_is_one_sentence(dft: Dataset) -> None:
     PredictionStore.of(dft).path.parent.write_text("in the way")
     with pytest.raises(DataError, match="cannot be kept in"):
@@ -275,6 +315,38 @@ def test_waiting_for_another_process_ends_when_told_to_stop(dft: Dataset) -> Non
     store.path.mkdir(parents=True)
     with exclusive(store.lock_file), pytest.raises(KeyboardInterrupt):
         evaluate(dft, np.arange(3), should_stop=lambda: True)
+
+
+def test_predictions_go_with_the_last_dataset_of_their_content(home: Path) -> None:
+    root = home / "datasets"
+    shutil.copytree(root / "few", root / "copy")
+    few, dft = open_dataset(root, "few"), open_dataset(root, "xfunc-dft-r2scan")
+    stores = [PredictionStore.of(dataset) for dataset in (few, dft)]
+    for store in stores:
+        store.begin(np.arange(94.0))
+        store.append(np.arange(2), np.array([-1.0, -2.0]), {})
+    waiting_job(few, np.arange(4))
+    waiting_job(dft, np.arange(4))
+    shutil.rmtree(root / "few")
+    delete_orphaned_predictions(root)
+    assert [store.path.is_dir() for store in stores] == [True, True]  # the copy has the same frames
+    assert [job.config()["dataset"] for job in list_runs(home / "predicting")] == ["xfunc-dft-r2scan"]
+    shutil.rmtree(root / "copy")
+    with exclusive(stores[0].lock_file):
+        delete_orphaned_predictions(root)
+    assert stores[0].path.is_dir()  # somebody writes it
+    delete_orphaned_predictions(root)
+    assert [store.path.is_dir() for store in stores] == [False, True]
+    assert predictions(dft).evaluated.sum() == 2
+
+
+def test_worker_on_a_dataset_that_was_deleted_says_so(dft: Dataset, start) -> None:
+    job = waiting_job(dft, np.arange(5))
+    shutil.rmtree(dft.path)
+    assert start(job).wait(60) == 1
+    assert job.state() is RunState.FAILED
+    assert "There is no dataset 'xfunc-dft-r2scan'" in job.explanation()
+    assert "Traceback" not in job.log_tail()
 
 
 def test_worker_on_a_dataset_that_was_replaced_says_so(dft: Dataset, home: Path, start) -> None:

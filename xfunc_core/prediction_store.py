@@ -84,10 +84,12 @@ class PredictionStore:
     def read(self) -> Predictions:
         """Everything known by now; a damaged file counts as one that is not there."""
         energy, evaluated = np.full(self.n_frames, np.nan), np.zeros(self.n_frames, dtype=bool)
-        records = self._records()
-        energy[records["row"]] = records["energy"]
-        evaluated[records["row"]] = True
-        return Predictions(energy, evaluated, self._reasons(), self._references())
+        references = self._references()
+        if np.isfinite(references).all():  # energies say nothing without them
+            records = self._records()
+            energy[records["row"]] = records["energy"]
+            evaluated[records["row"]] = True
+        return Predictions(energy, evaluated, self._reasons(), references)
 
     def begin(self, references: np.ndarray) -> None:
         """Get ready to append: record the model's references, cut off what a crash has torn.
@@ -114,7 +116,7 @@ class PredictionStore:
         try:
             for row, reason in reasons.items():
                 append_line(self.path / "left-out.jsonl", json.dumps({"row": row, "reason": reason}).encode())
-            with (self.path / "energies.bin").open("ab", buffering=0) as file:
+            with (self.path / "energies.bin").open("ab") as file:  # buffered: it writes all of it or says that it cannot
                 file.write(records.tobytes())
         except OSError as error:
             raise self._refused(error) from error

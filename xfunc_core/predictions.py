@@ -227,6 +227,7 @@ def _alone(store: PredictionStore, should_stop: Callable[[], bool]) -> Iterator[
 def _made(store: PredictionStore) -> None:
     try:
         store.path.mkdir(parents=True, exist_ok=True)
+        store.lock_file.touch()
     except OSError as error:
         raise DataError(
             f"The predictions cannot be kept in {store.path.parent} ({error.strerror or error}): check the permissions, or set XFUNC_HOME."

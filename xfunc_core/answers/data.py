@@ -14,6 +14,7 @@ from xfunc_core.data.overview import COLUMNS, axis
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.data.pair_table_import import damaged_pair_tables, delete_pair_table, list_pair_tables
 from xfunc_core.data.query import FrameQuery
+from xfunc_core.orphaned_predictions import delete_orphaned_predictions
 from xfunc_core.quantities import count_text
 from xfunc_core.runs.dependence import delete_unneeded
 
@@ -88,7 +89,9 @@ def delete(name: str) -> Answer:
     if find.is_pair_table(name):
         delete_pair_table(pair_tables_root(), name)
         return Answer(f"Deleted pair table {name}.", {"deleted": name})
-    delete_unneeded(find.dataset(name).path.parent, runs_root(), name)
+    root = find.dataset(name).path.parent
+    delete_unneeded(root, runs_root(), name)
+    delete_orphaned_predictions(root)
     return Answer(f"Deleted dataset {name}.", {"deleted": name})
 
 
