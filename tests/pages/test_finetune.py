@@ -13,6 +13,7 @@ import pytest
 from pages._ui import loaders
 from xfunc_core.data.library import open_dataset
 from xfunc_core.quantities import Method
+from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.estimate import SECONDS_PER_ATOM, STARTUP_SECONDS
 from xfunc_core.runs.folder import RunFolder, list_runs
@@ -87,6 +88,53 @@ def test_reference_schemes_of_m4(home, screen) -> None:
         seen.add(page.resolved()["references"])
         assert f"references: {box.options[index]}." in page.words()
     assert seen == {scheme.value for scheme in Scheme} - {"keep", "table"}  # keeping them is M3
+
+
+@pytest.mark.parametrize("policy", list(MissingReference))
+def test_elements_without_a_reference_are_named_and_the_policy_decides(home, screen, planned, policy) -> None:
+    page = screen("finetune", train_size="9", split_seed="0").choose("references", Scheme.LSTSQ).choose("missing_references", policy)
+    settings = replace(DEFAULT, references="lstsq", train_size=9)
+    dataset = open_dataset(home / "datasets", DEFAULT.dataset)
+    plan = make_plan(settings, dataset)
+    held = set().union(*(dataset.structure(row).symbol_set for row in plan.split.train))
+    assert plan.missing and not held & set(plan.missing)
+    named = ", ".join(plan.missing)
+    if policy is MissingReference.FAIL:
+        [sentence] = page.errors()
+        assert f"lstsq gives {named} no reference energy" in sentence and "Launch" not in page.buttons()
+        return
+    settings = replace(settings, missing_references=policy.value)
+    assert page.resolved() == settings.to_dict()
+    assert said(page) == planned(settings)[0]
+    if policy is MissingReference.DROP:
+        n = len(make_plan(settings, dataset).dropped)
+        assert n and f"{n} frames are left out, because lstsq gives {named} no reference energy." in page.words()
+    else:
+        assert "hold elements that no training frame has" in page.words()
+
+
+def test_trained_references_have_their_own_start_and_rate(home, screen) -> None:
+    page = screen("finetune")
+    assert page.widget("reference_start").disabled and page.widget("reference_learning_rate").disabled
+    page.choose("references", Scheme.TRAINABLE)
+    assert "They start from “The model's residual, smooth in Z” and are trained at 1.0e-02 eV/atom a step." in page.words()
+    page.choose("reference_start", "residual").choose("reference_learning_rate", 0.05)
+    assert page.resolved() == replace(DEFAULT, references="trainable", reference_start="residual", reference_learning_rate=0.05).to_dict()
+    assert "They start from “Least squares on the model's residual” and are trained at 5.0e-02 eV/atom a step." in page.words()
+    page.choose("method", Method.M2)
+    assert page.resolved()["reference_start"] == "residual"
+    page.choose("method", Method.M4).choose("references", Scheme.LSTSQ)
+    assert page.resolved() == replace(DEFAULT, references="lstsq").to_dict()
+
+
+def test_launch_from_an_address_with_settings(home, screen, held_queue) -> None:
+    page = screen("finetune", dataset="xfunc-dft · PBE", split_seed="3", train_size="16")
+    with held_queue(home):
+        page.click("Launch")  # Streamlit refuses to leave a page whose address holds controls, unless told what becomes of them
+        [run] = list_runs(home / "runs")
+        run.request_cancel()
+    assert page.title() == "Runs"
+    assert run.config() == replace(DEFAULT, dataset="xfunc-dft-pbe", split_seed=3, train_size=16).to_dict()
 
 
 def test_time_is_a_first_guess_on_a_new_machine(home, screen, planned, seconds_in) -> None:

@@ -100,9 +100,10 @@ def test_shifts_have_their_line_and_their_spread(shifts: pd.DataFrame) -> None:
 
 def test_residuals_before_and_after_have_their_own_scales(residuals: pd.DataFrame) -> None:
     before, after = residual_figure(residuals).data
-    assert list(before.y) == [-3000.0, -4000.0] and list(after.y) == pytest.approx([10.0, 0.0])
-    assert list(before.error_y.array) == pytest.approx([200.0, 500.0]) and list(before.error_y.arrayminus) == pytest.approx([100.0, 1000.0])
-    assert before.yaxis != after.yaxis
+    assert list(before.x) == [-3000.0, -4000.0] and list(after.x) == pytest.approx([10.0, 0.0])
+    assert list(before.error_x.array) == pytest.approx([200.0, 500.0]) and list(before.error_x.arrayminus) == pytest.approx([100.0, 1000.0])
+    assert before.xaxis != after.xaxis
+    assert list(before.y) == [1, 0]  # hydrogen on top
 
 
 @pytest.mark.parametrize("kind", list(FigureFormat))

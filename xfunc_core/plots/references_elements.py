@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, nothing_to_draw, palette
 from xfunc_core.quantities import ENERGY, count_text
 
+_ROW = 16
+"""Pixels of an element."""
 _LABELLED = 14
 _GAP = 3
 """Elements that are named lie at least this far apart in Z."""
@@ -54,7 +56,7 @@ def shift_line_figure(table: pd.DataFrame, slope: float, intercept: float, words
 
 
 def residual_figure(table: pd.DataFrame, dark: bool = False) -> go.Figure:
-    """Label − prediction in the training frames that hold an element: medians and quartiles, before above and after below.
+    """Label − prediction in the training frames that hold an element: medians and quartiles, before on the left and after on the right.
 
     Args:
         table: indexed by symbol in order of Z; ``n_frames``, ``before_low``, ``before_median``, ``before_high`` and the same
@@ -66,40 +68,37 @@ def residual_figure(table: pd.DataFrame, dark: bool = False) -> go.Figure:
     from plotly.subplots import make_subplots
 
     c = palette(dark)
-    titles = ["Before: the pretrained network's references", "After: this scheme's references"]
-    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, subplot_titles=titles)
-    for row, (when, colour) in enumerate((("before", c.quiet), ("after", c.accent)), start=1):
-        _add_quartiles(fig, table, when, colour, row)
-        fig.add_hline(0, line={"color": c.line, "width": 1}, row=row, col=1)
-        fig.update_yaxes(title=f"Label − model<br>({ENERGY.error_unit})", row=row, col=1, **PLAIN_NUMBERS)
-    at = np.arange(len(table))
-    fig.update_xaxes(tickvals=at, ticktext=list(table.index), tickangle=0, tickfont={"size": 10}, range=[-0.7, len(table) - 0.3])
+    fig = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.06, subplot_titles=["Before: w_GGA", "After"])
+    for column, (when, colour) in enumerate((("before", c.quiet), ("after", c.accent)), start=1):
+        _add_quartiles(fig, table, when, colour, column)
+        fig.add_vline(0, line={"color": c.line, "width": 1}, row=1, col=column)
+    fig.update_xaxes(title=f"Label − model<br>({ENERGY.error_unit})", nticks=4, **PLAIN_NUMBERS)
+    at = np.arange(len(table))[::-1]
+    fig.update_yaxes(tickvals=at, ticktext=list(table.index), tickfont={"size": 11}, range=[-0.7, len(table) - 0.3])
     for title in fig.layout.annotations:
         title.update(font={"size": 13, "color": c.text})
-    apply_theme(
-        fig, dark, height=560, note=f"N = {count_text(len(table))} elements · medians and quartiles over the training frames that hold one"
-    )
+    note = f"N = {count_text(len(table))} elements · medians and quartiles"
+    apply_theme(fig, dark, height=150 + _ROW * len(table), note=note)
     fig.update_annotations(selector={"name": "note"}, yshift=30)
-    return fig.update_layout(margin={"t": fig.layout.margin.t + 24})
+    return fig.update_layout(margin={"t": fig.layout.margin.t + 24, "l": 40})
 
 
-def _add_quartiles(fig: go.Figure, table: pd.DataFrame, when: str, colour: str, row: int) -> None:
+def _add_quartiles(fig: go.Figure, table: pd.DataFrame, when: str, colour: str, column: int) -> None:
     low, median, high = (table[f"{when}_{name}"] * ENERGY.error_scale for name in ("low", "median", "high"))
+    written = ([f"{v:,.1f}".replace("-", "−") for v in quartile] for quartile in (low, median, high))
     fig.add_trace(
         go.Scatter(
-            x=np.arange(len(table)),
-            y=median,
+            x=median,
+            y=np.arange(len(table))[::-1],
             mode="markers",
-            error_y={"array": high - median, "arrayminus": median - low, "thickness": 1.4, "width": 2, "color": colour},
+            error_x={"array": high - median, "arrayminus": median - low, "thickness": 1.4, "width": 2, "color": colour},
             marker={"size": 7, "color": colour},
-            customdata=np.stack(
-                [table.index, table["n_frames"], *([f"{v:,.1f}".replace("-", "−") for v in q] for q in (low, median, high))], axis=1
-            ),
+            customdata=np.stack([table.index, table["n_frames"], *written], axis=1),
             name=when,
             hovertemplate="<b>%{customdata[0]}</b> · %{customdata[1]} frames<br>median %{customdata[3]} [%{customdata[2]}, %{customdata[4]}] meV/atom<extra></extra>",
         ),
-        row=row,
-        col=1,
+        row=1,
+        col=column,
     )
 
 
