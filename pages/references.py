@@ -14,7 +14,7 @@ from pages._ui.lab_split import hand_over, split_controls
 from pages._ui.lab_tabs import scheme_tabs
 from pages._ui.shell import empty, page, plain, sentences, show, warn
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.lab.overview import alone_table, notes, scheme_numbers, scheme_table, split_words
+from xfunc_core.lab.overview import alone_table, leaks, notes, scheme_numbers, scheme_table, split_words
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.plots.references import comparison_figure
 from xfunc_core.predictions import cancel_predictions
@@ -110,7 +110,7 @@ def _compared(found: Comparison) -> None:
     """The figure and the table of all schemes."""
     numbers = scheme_numbers(found)
     show(lambda dark: comparison_figure(numbers, (found.title,), dark), "lab_comparison", name=f"references-{found.dataset}", numbers=numbers.reset_index)
-    warn([*found.off_scale, *found.coverage.sentences])
+    warn([*leaks(found), *found.off_scale, *found.coverage.sentences])
     st.dataframe(scheme_table(found), hide_index=True, height="content", column_config={"95 % over refits": st.column_config.TextColumn(width=150)})
     table_download(lambda: numbers, f"references-{found.dataset}-schemes")
     with st.expander("How to read this", icon=":material/help:"):

@@ -15,12 +15,33 @@ from xfunc_core.lab.diagnosis import Diagnosis, diagnose
 from xfunc_core.lab.evidence import Evidence, gather, needed_rows, split_of
 from xfunc_core.lab.learning_curve import ReferenceCurves, reference_curves
 from xfunc_core.lab.results import Comparison
-from xfunc_core.lab.tables import references_in
+from xfunc_core.lab.tables import Brought, references_in
 from xfunc_core.lab.without_model import WithoutModel
 from xfunc_core.lab.without_model import without_model as known_without
 from xfunc_core.prediction_store import model_sha256
 from xfunc_core.predictions import PredictionStatus, prediction_status, predictions, request_predictions
+from xfunc_core.references.element_references import ElementReferences
 from xfunc_core.training.settings import FinetuneSettings
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """A table that was brought along.
+
+    Attributes:
+        name: of its file.
+        text: its content.
+        fitted_on: ids of the frames it was fitted on, where that is known.
+    """
+
+    name: str
+    text: str
+    fitted_on: frozenset[str] = frozenset()
+
+    @property
+    def references(self) -> ElementReferences:
+        """The table as references."""
+        return references_in(self.text, self.name)
 
 
 @dataclass(frozen=True)
@@ -30,15 +51,15 @@ class Question:
     Attributes:
         settings: of a run; its split, its energy term, what it does about elements without a reference.
         content: hash of the dataset's content.
-        table: name and text of the table; None without one.
+        table: that was brought along; None without one.
     """
 
     settings: FinetuneSettings
     content: str
-    table: tuple[str, str] | None = None
+    table: OwnTable | None = None
 
 
-def asked(settings: FinetuneSettings, dataset: Dataset, table: tuple[str, str] | None = None) -> Question:
+def asked(settings: FinetuneSettings, dataset: Dataset, table: OwnTable | None = None) -> Question:
     """The question about a dataset."""
     return Question(settings, dataset.info.content_sha256, table)
 
@@ -72,8 +93,10 @@ def evidence(question: Question) -> Evidence:
 @st.cache_resource(max_entries=8, show_spinner="Fitting every scheme, again and again on resampled materials …", show_time=True)
 def comparison(question: Question) -> Comparison:
     """All schemes side by side, and the table."""
-    table = references_in(question.table[1], question.table[0]) if question.table else None
-    return compare(evidence(question), table)
+    found, table = evidence(question), question.table
+    if table is None:
+        return compare(found)
+    return compare(found, Brought(table.references, table.fitted_on).judged(found.held_back(_dataset(question))))
 
 
 @st.cache_resource(max_entries=16, show_spinner="Looking closely …")

@@ -22,6 +22,7 @@ from xfunc_core.lab.overview import (
     agreement_table,
     curve_numbers,
     curve_words,
+    leaks,
     leverage_words,
     line_words,
     scheme_numbers,
@@ -54,6 +55,7 @@ def test_schemes_are_ordered_by_their_test_error(comparison: Comparison) -> None
     assert rows.loc["Isolated atoms", "Note"] == "another energy scale"
     assert rows.loc["Least squares drawn to a prior", "Note"] == "prior of another energy scale"
     assert not table.isin(["nan"]).any(axis=None)
+    assert leaks(comparison) == []
 
 
 def test_numbers_of_the_elements_are_those_of_the_references(comparison: Comparison, evidence: Evidence) -> None:

@@ -17,10 +17,12 @@ from xfunc_core.data.library import open_dataset
 from xfunc_core.predictions import evaluate, predictions
 from xfunc_core.quantities import Functional, Method
 from xfunc_core.references.published import atomref, matpes_atoms
-from xfunc_core.references.schemes import Scheme
+from xfunc_core.references.schemes import SCHEMES, ReferenceFrames, Scheme
 from xfunc_core.references.tables import read_table
-from xfunc_core.runs.folder import list_runs
+from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.state import RunState
+from xfunc_core.training.plan import make_plan
+from xfunc_core.training.settings import FinetuneSettings
 
 NAME = "xfunc-dft-r2scan"
 EVALUATE = "Evaluate the pretrained network"
@@ -171,6 +173,26 @@ def test_file_that_is_no_table_is_one_sentence(lab) -> None:
     [sentence] = page.errors()
     assert "notes.txt holds no table of reference energies" in sentence
     assert "table" not in schemes(page).index
+
+
+def test_references_of_a_run_are_compared_and_their_leak_is_told(lab, home) -> None:
+    dataset = open_dataset(home / "datasets", NAME)
+    settings = FinetuneSettings(NAME, references="residual", split_seed=1)
+    split = make_plan(settings, dataset)
+    run = RunFolder.create(home / "runs", settings.to_dict(), run_id="earlier")
+    said = predictions(dataset)
+    rows = split.split.train
+    frames = ReferenceFrames.of(dataset, rows, model_energy=said.energy[rows], w_gga=said.references)
+    run.write_json(run.references, SCHEMES[Scheme.RESIDUAL].fit(frames).to_json())
+    run.write_json(run.split, split.to_json(dataset))
+    run.finish(RunState.FINISHED)
+    page = lab()
+    page.choose("table_of_run", "earlier")
+    assert schemes(page).loc["table", "Note"] == "leaky"  # its split is another one
+    assert "was fitted on validation or test frames of this split: its errors here flatter it." in page.words()
+    page.choose("split_seed", 1)
+    row = schemes(page).loc[["table", "residual"], "Test MAE (meV/atom)"]
+    assert row["table"] == row["residual"] and "leaky" not in schemes(page)["Note"].tolist()
 
 
 # --- on to a run ----------------------------------------------------------------------------------

@@ -76,6 +76,15 @@ def notes(found: Comparison, result: SchemeResult) -> list[str]:
     return [word for word, holds in said.items() if holds]
 
 
+def leaks(found: Comparison) -> list[str]:
+    """A sentence for every scheme whose errors flatter it."""
+    return [
+        f"{result.label} was fitted on validation or test frames of this split: its errors here flatter it."
+        for result in found.results
+        if result.references.leaky
+    ]
+
+
 def alone_table(found: WithoutModel) -> pd.DataFrame:
     """Schemes that need no network, for readers."""
     return pd.DataFrame(
