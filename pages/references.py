@@ -61,7 +61,7 @@ def _progress(question: Question, dataset: Dataset, active: bool) -> None:
         with st.container(border=True):
             if active:
                 st.progress(status.fraction, f"The pretrained network is evaluated in the background: {status.words()}")
-                st.caption("It is done once and kept; you can leave this page.")
+                st.caption(plain(f"{status.sentence} It is done once and kept; you can leave this page."))
                 if st.button("Cancel", icon=":material/stop_circle:"):
                     cancel_predictions(dataset, lab_loaders.rows(question))
                     st.rerun()

@@ -20,6 +20,8 @@ from xfunc_core.references.published import atomref, matpes_atoms
 from xfunc_core.references.schemes import SCHEMES, ReferenceFrames, Scheme
 from xfunc_core.references.tables import read_table
 from xfunc_core.runs.folder import RunFolder, list_runs
+from xfunc_core.runs.locking import exclusive
+from xfunc_core.runs.queue import LOCK_NAME
 from xfunc_core.runs.state import RunState
 from xfunc_core.training.plan import make_plan
 from xfunc_core.training.settings import FinetuneSettings
@@ -85,6 +87,23 @@ def test_network_is_asked_once_in_the_background_and_then_everything_is_there(ho
     assert EVALUATE not in page.buttons()
     assert schemes(page).loc["residual-smooth", "Test MAE (meV/atom)"] == "47.9"
     assert not len(predictions(open_dataset(home / "datasets", NAME)).lacking(np.arange(93)))
+
+
+def test_waiting_is_shown_and_can_be_cancelled(home, screen, until) -> None:
+    page = screen("references")
+    (home / "predicting").mkdir()
+    with exclusive(home / "predicting" / LOCK_NAME):  # nothing starts the job
+        page.click(EVALUATE)
+        assert EVALUATE not in page.buttons()
+        assert "It is done once and kept; you can leave this page." in page.words()
+        page.click("Cancel")
+        [job] = list_runs(home / "predicting")
+        assert job.cancel_requested()
+    page.run()
+    until(lambda: job.state().is_over)
+    assert job.state() is RunState.CANCELLED
+    assert EVALUATE in page.run().buttons()
+    assert [warning.value for warning in page.at.warning] == [plain(job.explanation())]
 
 
 # --- all schemes ----------------------------------------------------------------------------------
