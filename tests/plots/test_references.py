@@ -80,6 +80,12 @@ def test_schemes_stand_in_order_with_their_intervals(schemes: pd.DataFrame) -> N
     assert [a.text for a in fig.layout.annotations if a.name == "note"] == ["N = 14 test frames · a set"]
 
 
+def test_names_of_files_and_datasets_are_shown_letter_by_letter(schemes: pd.DataFrame) -> None:
+    fig = comparison_figure(schemes.assign(label="<a href='x'>table</a>"), ("<b>set</b>",))
+    assert "&lt;b>set&lt;/b>" in fig.layout.annotations[0].text
+    assert fig.data[0].customdata[0][0] == "&lt;a href='x'>table&lt;/a>"
+
+
 def test_curves_leave_out_what_a_logarithm_cannot_show(curves: pd.DataFrame) -> None:
     fig = curve_figure(curves, "Error", "10 orders")
     lines = {trace.name: trace for trace in fig.data if trace.name}

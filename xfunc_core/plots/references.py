@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, faded, log_ticks, nothing_to_draw, on_ground, palette
+from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, faded, literal, log_ticks, nothing_to_draw, on_ground, palette
 from xfunc_core.quantities import ENERGY, count_text
 
 COLOURS = {
@@ -78,7 +78,7 @@ def comparison_figure(table: pd.DataFrame, words: tuple[str, ...] = (), dark: bo
         **PLAIN_NUMBERS,
     )
     fig.update_yaxes(tickvals=at, ticktext=labels, range=[-0.7, len(table) - 0.3], ticks="")
-    note = " · ".join([f"N = {count_text(int(table['n_test'].iloc[0]))} test frames", *words])
+    note = " · ".join([f"N = {count_text(int(table['n_test'].iloc[0]))} test frames", *map(literal, words)])
     apply_theme(fig, dark, height=156 + _ROW * len(table), note=note, legend_rows=2)
     fig.update_yaxes(automargin=False)
     fig.update_annotations(selector={"name": "note"}, xshift=-_NAMES)
@@ -115,7 +115,7 @@ def _add_scheme(fig: go.Figure, name: str, row: pd.Series, place: int, dark: boo
                 "width": 4,
                 "color": colour,
             },
-            customdata=[[row["label"], *said, state]],
+            customdata=[[literal(row["label"]), *said, state]],
             name=name,
             showlegend=False,
             hovertemplate=_HOVER,
