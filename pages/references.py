@@ -100,9 +100,8 @@ def _recommendation(found: Comparison) -> None:
 def _use(result: SchemeResult, key: str, *, primary: bool = False) -> None:
     """To Fine-tune, with this scheme filled in; dataset and split are the same controls there."""
     if st.button("Use this in a run", type="primary" if primary else "secondary", icon=":material/model_training:", key=f"use_{key}", width="stretch"):
-        scheme = result.scheme or Scheme.TABLE
-        kept = scheme is Scheme.KEEP
-        hand_over(method=Method.M3 if kept else Method.M4, **({} if kept else {"references": scheme}))
+        kept = result.scheme is Scheme.KEEP
+        hand_over(method=Method.M3 if kept else Method.M4, **({} if kept else {"references": result.scheme}))
         st.switch_page("pages/finetune.py", query_params={})  # without it Streamlit refuses while the URL holds a control
 
 

@@ -183,8 +183,11 @@ def test_table_is_judged_beside_the_schemes_and_its_scale_is_told(lab) -> None:
     assert table.loc["table", "Test MAE (meV/atom)"] == table.loc["isolated-atoms", "Test MAE (meV/atom)"]  # the same numbers
     assert table.loc["table", "Note"] == "another energy scale"
     assert re.search(r"The references of atoms\.txt .*do not fit the energy scale of these data", page.words())
+    page.choose("lab_scheme", "table")
+    assert Scheme.TABLE.sentence in page.words()
     page.click("Remove the table")
     assert "table" not in schemes(page).index
+    assert page.widget("lab_scheme").value == "residual-smooth"
 
 
 def test_file_that_is_no_table_is_one_sentence(lab) -> None:

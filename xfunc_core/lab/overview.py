@@ -66,7 +66,7 @@ def scheme_table(found: Comparison) -> pd.DataFrame:
 
 def notes(found: Comparison, result: SchemeResult) -> list[str]:
     """What is to be known of a scheme at a glance."""
-    scale = "prior of another energy scale" if result.scheme and result.scheme.is_fitted else "another energy scale"
+    scale = "prior of another energy scale" if result.scheme.is_fitted else "another energy scale"
     said = {
         "recommended": result.name == found.recommendation.name,
         scale: result.is_off_scale,
