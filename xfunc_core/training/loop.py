@@ -195,6 +195,8 @@ class Trainer:
                 loss.backward(inputs=self._parameters)  # only these: bond vectors, too, could have gradients
             errors.add(predicted, targets)
         if any(factor and counts[key] for key, factor in self._weights.items()):
+            for p in self._parameters:  # without a gradient Adam would leave its momentum out, depending on who computed what
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
             self._processes.add_up_gradients(self._parameters)
             if self._settings.max_gradient_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_gradient_norm)

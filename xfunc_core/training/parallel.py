@@ -35,12 +35,12 @@ class Processes:
         return tensor
 
     def add_up_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Replace gradients by their sums over all processes, in one message for each precision; an absent one counts as 0."""
+        """Replace gradients by their sums over all processes, in one message for each precision."""
         if self.size == 1:
             return
         for dtype in dict.fromkeys(p.dtype for p in parameters):
             mine = [p for p in parameters if p.dtype == dtype]
-            flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in mine])
+            flat = torch.cat([p.grad.flatten() for p in mine])
             pieces = self.add_up(flat).split([p.numel() for p in mine])
             for p, piece in zip(mine, pieces, strict=True):
                 p.grad = piece.view_as(p)
