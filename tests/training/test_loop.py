@@ -13,7 +13,16 @@ import torch
 
 from xfunc_core.errors import RunError
 from xfunc_core.model.samples import Sample
-from xfunc_core.training.loop import COST_AT_ONCE, FINAL_LR_FRACTION, Stopped, Trainer, cosine, epochs_per_validation, selection_error
+from xfunc_core.training.loop import (
+    COST_AT_ONCE,
+    FINAL_LR_FRACTION,
+    Stopped,
+    Trainer,
+    cosine,
+    epochs_per_validation,
+    selection_error,
+    threads_for,
+)
 from xfunc_core.training.settings import FinetuneSettings
 
 
@@ -59,6 +68,11 @@ def test_cosine_of_a_single_step_does_not_divide_by_nothing() -> None:
 )
 def test_short_epochs_share_a_validation_if_there_are_many(steps: int, epochs: int, stride: int) -> None:
     assert epochs_per_validation(steps, epochs) == stride
+
+
+@pytest.mark.parametrize(("cost", "available", "threads"), [(2e3, 2, 1), (1e4, 8, 1), (2.5e4, 8, 2), (1e6, 8, 8), (1e6, 1, 1)])
+def test_small_batches_are_left_to_fewer_threads(cost: float, available: int, threads: int) -> None:
+    assert threads_for(cost, available) == threads
 
 
 def test_records_of_shared_validations_cover_every_step(trainer, monkeypatch: pytest.MonkeyPatch) -> None:

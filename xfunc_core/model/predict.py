@@ -15,9 +15,9 @@ from xfunc_core.model.network import Engine
 from xfunc_core.model.packing import split, structure_costs
 from xfunc_core.model.samples import Sample
 
-BATCH_COST = {"cpu": 3e4, "cuda": 1e6}
-"""Of structures predicted together, in units of a directed edge: on a processor what stays near its caches, on a GPU about 8 GB.
-The latter is an estimate: nobody has run this on one."""
+BATCH_COST = {"cpu": 1e5, "cuda": 1e6}
+"""Of structures predicted together, in units of a directed edge: enough to keep two threads of a processor busy. For a GPU it is an
+estimate: nobody has run this on one."""
 Tell = Callable[[int, int], None]
 
 

@@ -39,6 +39,9 @@ equal steps, so that the best epoch is chosen among as many at every size."""
 COST_AT_ONCE = {"cpu": 1e5, "cuda": 2e6}
 """What a batch may cost before it is computed in parts, in units of a directed edge, which keeps 7.5 kB: 0.8 GB, and 15 GB on a GPU,
 where it is an estimate."""
+COST_PER_THREAD = 1e4
+"""What a batch must cost for each thread on a processor: below it threads wait for each other longer than they compute. Eight cells
+of two to five atoms cost 2,000, and took two threads twice the time of one."""
 
 
 class Stopped(Exception):
@@ -73,6 +76,7 @@ class Trainer:
         self._weights = weights(settings)
         self._costs = structure_costs(sample.graph for sample in train)
         self._n_labels = label_counts(train)
+        self._n_threads = threads_for(self._costs.mean() * settings.batch_size / processes.size, torch.get_num_threads())
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.Adam(_parameter_groups(model, settings))
         self._steps_per_epoch = math.ceil(len(train) / settings.batch_size)
@@ -94,6 +98,7 @@ class Trainer:
             Stopped: ``should_stop`` said so.
             RunError: the loss is no longer a number.
         """
+        torch.set_num_threads(self._n_threads)
         while self.epoch < self._settings.epochs:
             start = time.monotonic()
             errors = ErrorSums(self.model.references.device)
@@ -232,6 +237,11 @@ def _parameter_groups(model: Engine, settings: FinetuneSettings) -> list[dict[st
         return [{"params": list(trained.values()), "lr": settings.learning_rate}]
     references = trained.pop("references")
     return [{"params": list(trained.values()), "lr": settings.learning_rate}, {"params": [references], "lr": settings.rate_of_references}]
+
+
+def threads_for(batch_cost: float, available: int) -> int:
+    """Threads worth using for batches that cost so much, in units of a directed edge."""
+    return max(1, min(available, int(batch_cost / COST_PER_THREAD)))
 
 
 def epochs_per_validation(steps_per_epoch: int, epochs: int) -> int:
