@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,67 @@ def test_second_signal_does_not_keep_the_first_from_being_recorded(runs: Path, s
         time.sleep(0.01)
     assert child.returncode == 0
     assert run.explanation() == "Cancelled; no epoch was finished."
+
+
+# --- several processes ------------------------------------------------------------------------
+
+
+def test_two_processes_end_where_one_does(runs: Path, start, finished: RunFolder) -> None:
+    run = RunFolder.create(runs, CONFIG | {"processes": 2}, run_id="two")
+    assert start(run).wait(120) == 0, run.log_tail()
+    assert run.state() is RunState.FINISHED
+    assert epochs(run) == epochs(finished)  # only one of them writes
+    for ours, alone in zip(run.progress(), finished.progress(), strict=True):
+        assert ours["validation"] == pytest.approx(alone["validation"], rel=5e-3)  # float32 and Adam
+    ours, alone = results(run)[0]["errors"]["test"], results(finished)[0]["errors"]["test"]
+    assert ours["zero_shot"] == alone["zero_shot"]
+    assert ours["trained"]["force"]["mae"] == pytest.approx(alone["trained"]["force"]["mae"], rel=5e-3)
+
+
+def test_two_processes_are_cancelled_and_go_on_as_one(runs: Path, start, in_process) -> None:
+    run = RunFolder.create(runs, CONFIG | {"epochs": 40, "processes": 2}, run_id="two-cancelled")
+    child = start(run)
+    until(run.checkpoint.exists, child)
+    run.request_cancel()
+    assert child.wait(60) == 0, run.log_tail()
+    assert run.explanation() == "Cancelled; the last recorded epoch is kept in the checkpoint."
+    done = epochs(run)
+    assert done == list(range(1, len(done) + 1)) and len(done) < 40
+    run.retry()
+    run.write_json(run.config_file, run.config() | {"processes": 1})
+    wish = threading.Thread(target=lambda: (until(lambda: len(epochs(run)) > len(done)), run.request_cancel()))
+    wish.start()
+    assert in_process(run) == 0
+    wish.join()
+    assert epochs(run)[: len(done) + 1] == [*done, done[-1] + 1]
+
+
+def test_a_process_that_is_killed_ends_all_with_a_sentence(runs: Path, start) -> None:
+    run = RunFolder.create(runs, CONFIG | {"epochs": 1000, "processes": 2}, run_id="two-killed")
+    child = start(run)
+    until(run.checkpoint.exists, child)
+    [other] = [pid for pid in _processes_of(run) if pid != json.loads(run.worker_file.read_bytes())["pid"]]
+    os.kill(other, signal.SIGKILL)
+    assert child.wait(60) == 1
+    assert run.state() is RunState.FAILED
+    assert_one_sentence(run)
+
+
+def _processes_of(run: RunFolder) -> list[int]:
+    """Ids of the processes that torchrun started for a run."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if str(run.path).encode() in words and b"\0RANK=" in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+def test_what_is_wrong_is_said_once_by_two_processes(runs: Path, start) -> None:
+    run = RunFolder.create(runs, CONFIG | {"train_size": 10_000, "processes": 2}, run_id="two-absurd")
+    assert start(run).wait(60) == 1
+    assert "A subset of 10000 frames is not possible" in run.explanation()
 
 
 # --- what cannot work -------------------------------------------------------------------------
