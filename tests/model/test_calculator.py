@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,19 @@ def test_atoms_that_are_no_crystal_are_refused_with_the_reason(atoms: Atoms, rea
     atoms.calc = CHGNetCalculator()
     with pytest.raises(CalculatorSetupError, match=reason):
         atoms.get_potential_energy()
+
+
+def test_snippet_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).resolve().parent.parent.parent / "docs" / "training.md").read_text()
+    [snippet] = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "CHGNetCalculator" in block]
+    said = []
+    for text in (
+        snippet,
+        snippet.replace("xfunc_core.model.calculator", "chgnet.model.dynamics").replace(
+            "CHGNetCalculator()", "CHGNetCalculator(use_device='cpu')"
+        ),
+    ):
+        exec(compile(text, "docs/training.md", "exec"), {})
+        said.append(capsys.readouterr().out.splitlines()[-1])
+    assert re.fullmatch(r"a = 4\.\d\d Å, -6\.\d\d eV/atom", said[0])
+    assert said[0] == said[1]  # chgnet relaxes to the same, to the digits shown
