@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from xfunc_core.quantities import QUANTITIES
 from xfunc_core.runs.atomic import DISK_FULL
 from xfunc_core.runs.folder import RunFolder, write_atomic, write_atomic_with
 from xfunc_core.runs.state import RunState
+from xfunc_core.runs.together import RANK, run_together
 from xfunc_core.training.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ log = logging.getLogger("xfunc.worker")
 
 MAY_CHANGE = ("device", "processes", "sweep")
 """Settings that may be edited between two attempts; any other would make one run out of two different ones."""
-_BY_TORCHRUN = ("RANK", "WORLD_SIZE")
-"""What torchrun tells each process that it starts."""
 _SECONDS_FOR_PROCESS_0 = 10.0
 """What ends one process often ends all: the one that may write gets the time to say it before torchrun ends it."""
 
@@ -50,11 +48,14 @@ _SECONDS_FOR_PROCESS_0 = 10.0
 def main(run_dir: str) -> int:
     """Run the folder to its end; the exit code is 0 unless the run failed."""
     folder = RunFolder(Path(run_dir).resolve())  # the datasets lie beside the runs, wherever this was started
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-    if _BY_TORCHRUN[0] not in os.environ and (n := _asked_processes(folder)) > 1:
-        return _start_processes(folder, n)
+    together = RANK in os.environ
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s" if together else "%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stdout
+    )
+    if not together and (n := _asked_processes(folder)) > 1:
+        return run_together("xfunc_core.worker", folder.path, n)
     try:
-        if int(os.environ.get(_BY_TORCHRUN[0], 0)) > 0:
+        if int(os.environ.get(RANK, 0)) > 0:
             return _follow(folder)
         with folder.claim():
             return _run_and_record(folder)
@@ -70,29 +71,6 @@ def _asked_processes(folder: RunFolder) -> int:
         return 1  # which will say what is wrong
 
 
-def _start_processes(folder: RunFolder, n: int) -> int:
-    """Have torchrun start this command n times, with its share of the threads each; the exit code is torchrun's."""
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={n}",
-        "-m",
-        "xfunc_core.worker",
-        str(folder.path),
-    ]
-    started = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(max(1, threads // n))})
-    before = signal.signal(signal.SIGTERM, lambda *_: started.terminate())
-    try:
-        return started.wait()
-    except KeyboardInterrupt:  # Ctrl-C has reached them, too
-        return started.wait()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _follow(folder: RunFolder) -> int:
     """Train along with process 0, which alone writes."""
     logging.getLogger().setLevel(logging.WARNING)
@@ -106,7 +84,7 @@ def _follow(folder: RunFolder) -> int:
             for _ in job.trainer.epochs():
                 pass
     except XfuncError as error:
-        log.error("Process %s: %s", os.environ[_BY_TORCHRUN[0]], error)
+        log.error("Process %s: %s", os.environ[RANK], error)
         time.sleep(_SECONDS_FOR_PROCESS_0)
         return 1
     return 0
@@ -125,7 +103,7 @@ def _outcome(folder: RunFolder) -> tuple[RunState, str]:
         signal.signal(signal.SIGTERM, _terminate)
         run(folder)
     except KeyboardInterrupt:
-        if _BY_TORCHRUN[0] in os.environ and not folder.cancel_requested():
+        if RANK in os.environ and not folder.cancel_requested():
             return RunState.FAILED, "One of the processes of this run failed or was ended; the log has the details."
         kept = "the last recorded epoch is kept in the checkpoint" if folder.checkpoint.exists() else "no epoch was finished"
         log.info("Cancelled; %s.", kept)
@@ -154,10 +132,16 @@ def run(folder: RunFolder) -> None:
     """
     settings, dataset = _asked(folder)
 
-    from xfunc_core.training import parallel  # seconds; what is wrong with the settings is said before
+    from xfunc_core.training import loop, parallel  # seconds; what is wrong with the settings is said before
 
+    stopped = False
     with parallel.joined(settings.device) as processes:
-        _run(folder, settings, dataset, processes)
+        try:
+            _run(folder, settings, dataset, processes)
+        except loop.Stopped:  # of which all processes know, and leave together
+            stopped = True
+    if stopped:
+        raise KeyboardInterrupt
 
 
 def _asked(folder: RunFolder) -> tuple[FinetuneSettings, Dataset]:
@@ -240,28 +224,17 @@ def _train(folder: RunFolder, job: Finetuning, checkpoint: Callable[[], dict[str
     """Train what is left with a checkpoint after every record of an epoch; returns the seconds it took."""
     import torch
 
-    from xfunc_core.training.loop import Stopped
-
     seconds = 0.0
-    try:
-        for record in job.trainer.epochs():
-            folder.append_progress(record)
-            if record["kind"] == "epoch":
-                content = io.BytesIO()  # torch hides the reason when it fails to write to a disk itself
-                torch.save(checkpoint(), content)
-                write_atomic(folder.checkpoint, content.getvalue())
-                seconds += record["seconds"]
-                log.info(
-                    "Epoch %d: validation MAE %s.",
-                    record["epoch"],
-                    ", ".join(
-                        f"{q.label.lower()} {q.error_with_unit(record['validation'][q.key])}"
-                        for q in QUANTITIES
-                        if q.key in record["validation"]
-                    ),
-                )
-    except Stopped:
-        raise KeyboardInterrupt from None
+    for record in job.trainer.epochs():
+        folder.append_progress(record)
+        if record["kind"] == "epoch":
+            content = io.BytesIO()  # torch hides the reason when it fails to write to a disk itself
+            torch.save(checkpoint(), content)
+            write_atomic(folder.checkpoint, content.getvalue())
+            seconds += record["seconds"]
+            found = record["validation"]
+            errors = [f"{q.label.lower()} {q.error_with_unit(found[q.key])}" for q in QUANTITIES if q.key in found]
+            log.info("Epoch %d: validation MAE %s.", record["epoch"], ", ".join(errors))
     return seconds
 
 

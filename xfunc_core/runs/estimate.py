@@ -13,10 +13,11 @@ from xfunc_core.runs.files import modified
 from xfunc_core.runs.folder import RunFolder, unsorted_runs
 from xfunc_core.runs.state import RunState
 
-SECONDS_PER_ATOM = {"cpu": 0.0075, "cuda": 0.0015}
+SECONDS_PER_ATOM = {"cpu": 0.0015, "cuda": 0.0015}
 """Training and validating, per atom trained on and epoch, before this machine has finished a run of its
-own: for the CPU measured on two cores with cells of 2 to 5 atoms, for GPUs a guess."""
-STARTUP_SECONDS = 12.0
+own: for the CPU measured with the compiled kernels and cells of 2 to 5 atoms in batches of 8 (larger cells take about
+half), for GPUs a guess: such small batches leave one idle."""
+STARTUP_SECONDS = 5.0
 """Importing torch and chgnet, building graphs, evaluating."""
 _REMEMBERED = 5
 

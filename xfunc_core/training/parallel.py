@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,8 @@ class Processes:
 
 
 ALONE = Processes()
+_PATIENCE = timedelta(days=1)
+"""For the others, which may evaluate a large test part; one that fails is noticed by torchrun."""
 
 
 @contextmanager
@@ -70,9 +73,11 @@ def joined(device: str) -> Iterator[Processes]:
         yield ALONE
         return
     # Tensors on the CPU go by gloo also where a GPU computes, so that a wish is told without waiting for it.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        processes = Processes(dist.get_rank(), dist.get_world_size())
+        yield processes
+        processes.add_up(torch.zeros(1))  # leave together: one that leaves early sometimes aborts
     finally:
         dist.destroy_process_group()
 
