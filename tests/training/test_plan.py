@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.library import open_dataset
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import Functional
 from xfunc_core.references.missing import without_reference
+from xfunc_core.references.published import atomref
 from xfunc_core.references.scheme import Scheme
+from xfunc_core.references.tables import TableFormat, write_table
 from xfunc_core.training.plan import make_plan
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -75,6 +79,38 @@ def test_warnings_say_what_a_colleague_would(xfunc_dft: Dataset) -> None:
     assert any(f"{plan.n_elements - plan.rank} stay open" in s for s in said)
     assert any(f"Only {plan.total_steps} optimiser steps" in s for s in said)
     assert not any("stay open" in s for s in plan.warnings(FinetuneSettings("xfunc-dft-r2scan", method="M3")))
+
+
+@pytest.mark.parametrize("train_size", [None, 16])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"references": "isolated-atoms"},
+        {"references": "elemental-solids"},
+        {"references": "delta-gauge"},
+        {"references": "ridge-to-prior"},
+        {"references": "trainable", "reference_start": "delta-gauge"},
+        {"references": "table", "reference_table": write_table(atomref("r2scan"), TableFormat.MACE), "reference_table_name": "chgnet.txt"},
+    ],
+)
+def test_numbers_of_vasp_are_warned_about_before_a_run_on_the_scale_of_gpaw(
+    bundled_home: Path, xfunc_dft: Dataset, chosen: dict[str, str], train_size: int | None
+) -> None:
+    settings = FinetuneSettings("xfunc-dft-r2scan", train_size=train_size, **chosen)
+    [said] = [s for s in make_plan(settings, xfunc_dft).warnings(settings) if "energy scale" in s]
+    assert "do not fit the energy scale of these data (another code" in said
+    assert ("chgnet.txt" in said) == (chosen["references"] == "table")
+    if chosen["references"] != "table":  # GPAW counts from PBE atoms, as VASP does
+        pbe = open_dataset(bundled_home / "datasets", "xfunc-dft-pbe")
+        assert not any("energy scale" in s for s in make_plan(replace(settings, dataset="xfunc-dft-pbe"), pbe).warnings(settings))
+
+
+@pytest.mark.parametrize("references", ["residual-smooth", "lstsq", "none"])
+def test_schemes_that_bring_nothing_from_elsewhere_are_not_warned_about(xfunc_dft: Dataset, references: str) -> None:
+    plan = make_plan(FinetuneSettings("xfunc-dft-r2scan", references=references), xfunc_dft)
+    assert plan.scale is None
+    kept = make_plan(FinetuneSettings("xfunc-dft-r2scan", method="M3", references="delta-gauge"), xfunc_dft)
+    assert kept.scale is None  # M3 takes none of it
 
 
 def test_subset_larger_than_training_is_refused(few: Dataset) -> None:

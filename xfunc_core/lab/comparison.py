@@ -18,7 +18,7 @@ from xfunc_core.lab.results import Comparison, Coverage, Unavailable
 from xfunc_core.lab.tables import of_settings
 from xfunc_core.references.diagnostics import silent_holes
 from xfunc_core.references.element_references import ElementReferences, Status
-from xfunc_core.references.energy_scale import LIMIT, LIMIT_ABSOLUTE, ScaleCheck, scale_check
+from xfunc_core.references.energy_scale import scheme_scale
 from xfunc_core.references.fits import ReferenceScheme
 from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.missing import MissingReference
@@ -106,8 +106,8 @@ def _candidates(evidence: Evidence, count: int, seed: int, tell: Callable[[int, 
     starts = [Start(scheme, gaps) for scheme in usable]
     moved = _moved(starts, found, evidence, count, seed, tell)
     held = _held_out(starts, found, evidence, seed)
-    scales = _scales(train.frames)
-    return [Candidate(s.key, s.label, f, m, h, scales.get(s.key)) for s, f, m, h in zip(usable, found, moved, held, strict=True)]
+    scales = [scheme_scale(scheme.key, train.frames) for scheme in usable]
+    return [Candidate(s.key, s.label, *rest) for s, *rest in zip(usable, found, moved, held, scales, strict=True)]
 
 
 def _fills(evidence: Evidence) -> bool:
@@ -141,29 +141,11 @@ def _held_out(starts: Sequence[Start], found: Sequence[ElementReferences], evide
     return np.concatenate([held_out_errors(starts, train.frames, train.materials, seed=seed), on_validation], axis=1)
 
 
-def _scales(frames: ReferenceFrames) -> dict[Scheme, ScaleCheck]:
-    """Whether what comes from elsewhere belongs to the energy scale of the training frames, by scheme."""
-    name, target = frames.external_source, frames.functional.label
-    found = {}
-    if not frames.lacks(SCHEMES[Scheme.DELTA_GAUGE].needs):
-        shifted = scale_check(f"the GGA references with the shift of {name} atoms", frames.delta_gauge, frames, LIMIT)
-        found |= {Scheme.DELTA_GAUGE: shifted, Scheme.RIDGE_TO_PRIOR: shifted}
-    if frames.own_atoms is not None:
-        found[Scheme.ISOLATED_ATOMS] = scale_check("the isolated atoms that came with the data", frames.own_atoms, frames, LIMIT_ABSOLUTE)
-    elif frames.functional in frames.isolated_atoms:
-        atoms = frames.isolated_atoms[frames.functional]
-        found[Scheme.ISOLATED_ATOMS] = scale_check(f"isolated atoms of {name} in {target}", atoms, frames, LIMIT_ABSOLUTE)
-    if frames.elemental_solids is not None:
-        solids = frames.elemental_solids
-        found[Scheme.ELEMENTAL_SOLIDS] = scale_check(f"elemental solids of {name} in {target}", solids, frames, LIMIT_ABSOLUTE)
-    return found
-
-
 def _of_table(evidence: Evidence, table: ElementReferences, compared: np.ndarray) -> Candidate:
     """References that were brought along, on the same held-out frames as the schemes, shape (frames,), bool."""
     known = np.array([status is not Status.UNKNOWN for status in table.status])
     frames = evidence.train.frames
-    scale = scale_check(f"the references of {table.source}", np.where(known, table.energies, np.nan), frames, LIMIT_ABSOLUTE)
+    scale = scheme_scale(Scheme.TABLE, frames, np.where(known, table.energies, np.nan), f"the references of {table.source}")
     start = table.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if _fills(evidence) else table
     errors = np.concatenate([errors_of(start.energies, part.frames) for part in (evidence.train, evidence.validation)])
     held_out = np.where(compared, errors[-len(compared) :], np.nan)

@@ -15,6 +15,7 @@ import numpy as np
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.refits import take
+from xfunc_core.references.scheme import Scheme
 from xfunc_core.references.smooth import smooth_posterior
 from xfunc_core.references.solvers import dense, triangle
 
@@ -24,6 +25,8 @@ LIMIT_ABSOLUTE = 5.0
 """eV/atom, for isolated atoms and elemental solids: their distance to the network's references is chemistry, and large itself."""
 FEWEST_ELEMENTS = 5
 _TAIL = 0.1
+_MOST_FRAMES = 5_000
+"""Of more, this many are looked at, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def scale_check(table: str, energies: np.ndarray, frames: ReferenceFrames, limit
     usable = (x[:, ~known] == 0).all(axis=1) & np.isfinite(frames.energy_per_atom - frames.model_energy)
     if not usable.any():
         return ScaleCheck(table, 0, np.nan, np.nan, limit, np.nan, ())
-    some = take(frames, np.flatnonzero(usable))
+    rows = np.flatnonzero(usable)
+    some = take(frames, rows[:: -(-len(rows) // _MOST_FRAMES)])
     left = some.energy_per_atom - some.model_energy - some.composition @ np.where(known, energies - frames.w_gga, 0.0)
     reduced = triangle(some.composition, left)
     per_element, _ = smooth_posterior(reduced)
@@ -93,6 +97,29 @@ def scale_check(table: str, energies: np.ndarray, frames: ReferenceFrames, limit
     order = np.argsort(-np.abs(present - shift))[:3]
     largest = tuple((SYMBOLS[reduced.present[i]], float(present[i] - shift)) for i in order)
     return ScaleCheck(table, len(present), shift, float((high - low) / 2), limit, fitted_leaves, largest)
+
+
+def scheme_scale(scheme: Scheme, frames: ReferenceFrames, table: np.ndarray | None = None, name: str = "the table") -> ScaleCheck | None:
+    """The check of what a scheme brings from elsewhere; None for a scheme that brings nothing, or where the frames lack it.
+
+    Args:
+        scheme: which one.
+        frames: with labels and what the model says of them; x·w_GGA may stand in for the model, whose part is small.
+        table: for `Scheme.TABLE`, eV/atom, shape (94,), NaN where it has nothing.
+        name: of that table, in the plural.
+    """
+    source, target = frames.external_source, frames.functional.label
+    if scheme in (Scheme.DELTA_GAUGE, Scheme.RIDGE_TO_PRIOR) and not frames.lacks(Scheme.DELTA_GAUGE.needs):
+        return scale_check(f"the GGA references with the shift of {source} atoms", frames.delta_gauge, frames, LIMIT)
+    if scheme is Scheme.ISOLATED_ATOMS and frames.own_atoms is not None:
+        return scale_check("the isolated atoms that came with the data", frames.own_atoms, frames, LIMIT_ABSOLUTE)
+    if scheme is Scheme.ISOLATED_ATOMS and frames.functional in frames.isolated_atoms:
+        return scale_check(f"isolated atoms of {source} in {target}", frames.isolated_atoms[frames.functional], frames, LIMIT_ABSOLUTE)
+    if scheme is Scheme.ELEMENTAL_SOLIDS and frames.elemental_solids is not None:
+        return scale_check(f"elemental solids of {source} in {target}", frames.elemental_solids, frames, LIMIT_ABSOLUTE)
+    if scheme is Scheme.TABLE and table is not None:
+        return scale_check(name, table, frames, LIMIT_ABSOLUTE)
+    return None
 
 
 def _capitalised(text: str) -> str:

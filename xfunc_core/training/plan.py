@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from xfunc_core.data.splits import Split, nested_subsets, split_by_material
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import Method, count_text
+from xfunc_core.references.energy_scale import ScaleCheck, scheme_scale
+from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.missing import MissingReference, elements_of, without_reference
-from xfunc_core.references.published import silent_holes_in
+from xfunc_core.references.published import atomref, silent_holes_in
 from xfunc_core.references.scheme import Scheme
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -36,6 +38,7 @@ class Plan:
         missing: elements in any part that the scheme has no reference of its own for, by symbol.
         new_to_network: elements in any part that the pretrained network never saw, by symbol.
         dropped: frames left out for such elements, each ``{"frame_id", "reason"}``.
+        scale: how what the scheme brings from elsewhere fits the energy scale of the training frames; None if it brings nothing.
     """
 
     split: Split
@@ -50,6 +53,7 @@ class Plan:
     missing: tuple[str, ...] = ()
     new_to_network: tuple[str, ...] = ()
     dropped: tuple[dict[str, str], ...] = ()
+    scale: ScaleCheck | None = None
 
     def to_json(self, dataset: Dataset) -> dict[str, Any]:
         """The split by frame id, for ``split.json``."""
@@ -79,6 +83,8 @@ class Plan:
             )
         elif set(self.missing) - set(self.uncovered):
             said.append(f"{settings.start_scheme.value} gives {', '.join(self.missing)} no reference energy of its own: a guess stands in.")
+        if self.scale and self.scale.fits is False:
+            said.append(self.scale.sentence)
         if self.new_to_network:
             said.append(
                 f"The pretrained network never saw {', '.join(self.new_to_network)}: expect large errors there, whatever the references."
@@ -124,7 +130,18 @@ def make_plan(settings: FinetuneSettings, dataset: Dataset) -> Plan:
         if Method(settings.method).pretrained
         else (),
         dropped=dropped,
+        scale=_scale(settings, dataset, fitted),
     )
+
+
+def _scale(settings: FinetuneSettings, dataset: Dataset, fitted: np.ndarray) -> ScaleCheck | None:
+    """Whether atoms, solids or a table of the scheme belong to the labels. The network is not asked here: x·w_GGA stands in."""
+    if not len(fitted):
+        return None
+    w_gga = atomref("mptrj", as_stored=True)
+    frames = ReferenceFrames.of(dataset, fitted, w_gga=w_gga)
+    name = f"the references of {settings.reference_table_name or 'the table that was brought along'}"
+    return scheme_scale(settings.start_scheme, replace(frames, model_energy=frames.composition @ w_gga), settings.table_energies, name)
 
 
 def _references_for_all(
