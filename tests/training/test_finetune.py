@@ -270,6 +270,17 @@ def test_pretrained_model_is_evaluated_on_every_frame(elements: Dataset, few: Da
     assert errors["energy"]["rmse"] == pytest.approx(expected.rmse, abs=1e-5)
 
 
+def test_dataset_evaluated_piece_by_piece_gives_the_same_errors(elements: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, left_out = finetune.evaluate_checkpoint(None, elements)
+    monkeypatch.setattr(finetune, "FRAMES_AT_ONCE", 40)
+    told: list[tuple[int, int]] = []
+    pieces, also_left_out = finetune.evaluate_checkpoint(None, elements, lambda *progress: told.append(progress))
+    assert also_left_out == left_out
+    assert told == [(40, len(elements)), (80, len(elements)), (len(elements), len(elements))]
+    for name, errors in whole.items():
+        assert pieces[name] == pytest.approx(errors, rel=1e-3)  # float32
+
+
 def test_saved_run_is_evaluated_as_it_was(trained, few: Dataset, tmp_path: Path) -> None:
     job = trained["M2"]
     job.trainer.load_best()

@@ -36,6 +36,9 @@ from xfunc_core.training.settings import FinetuneSettings
 STAGES = ("zero_shot", "start", "trained")
 """Pretrained network with GGA references; the run's own network (pretrained, or random in M1) and references before training; the trained model."""
 
+FRAMES_AT_ONCE = 1000
+"""Of a dataset that is evaluated: their graphs are in memory together, some 40 MB for cells of 20 atoms."""
+
 
 @dataclass
 class Finetuning:
@@ -130,18 +133,29 @@ def training_frames(settings: FinetuneSettings, dataset: Dataset, train: list[Sa
     return replace(frames, model_energy=predict_energies(pretrained, [sample.graph for sample in train]))
 
 
-def evaluate_checkpoint(path: Path | None, dataset: Dataset) -> tuple[dict[str, dict[str, float]], list[dict[str, str]]]:
+def evaluate_checkpoint(
+    path: Path | None, dataset: Dataset, tell: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[dict[str, dict[str, float]], list[dict[str, str]]]:
     """Errors of a checkpoint (None: the pretrained model) on every frame of a dataset, and the frames left out.
+
+    ``tell`` is called with the number of frames done and of all, now and then.
 
     Raises:
         DataError: the file is no CHGNet checkpoint, or no frame can be used.
     """
     device = _device("cpu")
     model = (load_pretrained() if path is None else load_engine(path)).to(device)
-    samples, left_out = build_samples(dataset, np.arange(len(dataset)))
-    if not samples:
+    labels, predicted, left_out = [], [], []
+    for start in range(0, len(dataset), FRAMES_AT_ONCE):
+        samples, rejected = build_samples(dataset, np.arange(start, min(start + FRAMES_AT_ONCE, len(dataset))))
+        left_out += rejected
+        if samples:
+            labels.append(label_arrays(samples))
+            predicted.append(predict(model, samples))
+        tell(min(start + FRAMES_AT_ONCE, len(dataset)), len(dataset))
+    if not labels:
         raise DataError(f"CHGNet can use no frame of {dataset.info.name}; the first was left out because of {left_out[0]['reason']}.")
-    return summarise(label_arrays(samples), predict(model, samples)), left_out
+    return summarise(Predictions.joined(labels), Predictions.joined(predicted)), left_out
 
 
 def label_arrays(samples: list[Sample]) -> Predictions:
