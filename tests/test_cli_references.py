@@ -110,12 +110,21 @@ def test_diagnosis_speaks(call: Call) -> None:
         "26 independent reaction energies",
         "w − w_GGA changes by −0.22 eV per Z",
         "chgnet r2scan (MP-r²SCAN)",
-        "lstsq-total",
+        "Least squares on total energies instead of per atom moves",
     ):
         assert phrase in out, phrase
     data = answered(call("references", R2SCAN, "--diagnose", "--scheme", "residual", *FAST, "--json"))
     assert data["scheme"] == "residual"
     assert sum(data["diagnosis"]["leverages"]) == pytest.approx(39)
+
+
+def test_elements_that_training_lacks_are_shown_with_what_a_run_would_take(call: Call) -> None:
+    words = ("references", R2SCAN, "--scheme", "lstsq", "--train-size", "16", *FAST)
+    [row] = [line.split() for line in call(*words)[1].splitlines() if line.startswith("Cl ")]
+    smooth = answered(call("references", R2SCAN, "--scheme", "residual-smooth", "--train-size", "16", *FAST, "--json"))
+    assert (row[1], row[2], row[-1]) == ("0", f"{smooth['energies']['Cl']:.3f}".replace("-", "−"), "prior")
+    [bare] = [line.split() for line in call(*words, "--missing-references", "fail")[1].splitlines() if line.startswith("Cl ")]
+    assert (bare[2], bare[-1]) == ("0.000", "unknown")
 
 
 def test_learning_curve_ends_at_the_whole_subset(call: Call) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xfunc_core.lab.comparison import compare
+from xfunc_core.lab.diagnosis import diagnose
 from xfunc_core.lab.evidence import Evidence
 from xfunc_core.lab.learning_curve import SMALLEST, reference_curves, sizes_up_to
 from xfunc_core.lab.results import Comparison
@@ -42,6 +46,17 @@ def test_reference_error_is_the_distance_the_frames_see(evidence: Evidence) -> N
     [rows] = nested_subsets(np.arange(65), evidence.train.materials, x, [32], 0)
     part, whole = (np.linalg.lstsq(x[r], y[r], rcond=None)[0] for r in (rows, np.arange(65)))
     assert found.curve(Scheme.LSTSQ).reference_error[0, 3] == pytest.approx(np.sqrt(np.square(x @ (part - whole)).mean()))
+
+
+def test_subsets_that_lack_an_element_are_filled_as_a_run_fills_them(gathered: Callable[..., Evidence]) -> None:
+    """16 frames lack Cl, Ga, Ge and Sr, which the test part has; the curve ends where the comparison is."""
+    for policy in ("prior", "fail"):
+        evidence = gathered(train_size=16, missing_references=policy)
+        curves, found = reference_curves(evidence, repeats=1), compare(evidence, n_refits=2)
+        for scheme in (Scheme.LSTSQ, Scheme.LSTSQ_TOTAL, Scheme.RIDGE):
+            assert curves.curve(scheme).test_mae[0, -1] == pytest.approx(found.result(scheme.value).test.mae)
+        weighting = diagnose(evidence, found, "lstsq").weighting
+        assert weighting.test_per_atom == pytest.approx(found.result("lstsq").test.mae)
 
 
 @given(st.integers(1, 500_000))

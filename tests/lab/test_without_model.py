@@ -42,6 +42,19 @@ def test_what_needs_the_network_is_named_and_the_rest_agrees_with_the_comparison
         np.testing.assert_allclose(one.references.energies[seen], theirs.energies[seen], atol=1e-5)
 
 
+def test_frames_with_an_element_that_a_scheme_knows_nothing_of_do_not_count(xfunc_dft: Dataset) -> None:
+    settings = FinetuneSettings("xfunc-dft-r2scan", train_size=9)
+    split = make_plan(settings, xfunc_dft).split
+    x, energy = xfunc_dft.composition, xfunc_dft.energy_per_atom
+    unseen = ~(x[split.train] > 0).any(axis=0)
+    rows = split.test[~(x[split.test][:, unseen] > 0).any(axis=1)]
+    left = {one.references.scheme: one.left for one in without_model(settings, xfunc_dft).results}
+    assert 0 < len(rows) < len(split.test)
+    w = np.linalg.lstsq(x[split.train], energy[split.train], rcond=None)[0]
+    assert (left[Scheme.LSTSQ].n, left[Scheme.LSTSQ].mae) == (len(rows), pytest.approx(np.abs(energy[rows] - x[rows] @ w).mean()))
+    assert left[Scheme.KEEP].n == len(split.test)
+
+
 def test_dataset_without_energies_is_one_sentence(xfunc_dft: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vars(xfunc_dft), "energy_per_atom", np.full(len(xfunc_dft), np.nan))
     with pytest.raises(DataError, match="No frame of the train part of .* has an energy: choose another dataset or split"):

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from xfunc_core.answers.answer import text_table
-from xfunc_core.elements import SYMBOLS
+from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.lab.diagnosis import Diagnosis
 from xfunc_core.lab.learning_curve import ReferenceCurves
+from xfunc_core.lab.overview import agreement_table, weighting_sentence
 from xfunc_core.lab.results import Comparison, Interval, SchemeResult
-from xfunc_core.quantities import ENERGY, MISSING, correlation_text, count_text
+from xfunc_core.quantities import ENERGY, MISSING, count_text
 
 
 def comparison_table(found: Comparison) -> list[dict[str, str]]:
@@ -20,9 +21,10 @@ def comparison_table(found: Comparison) -> list[dict[str, str]]:
 
 
 def element_table(found: Comparison, result: SchemeResult) -> list[dict[str, str]]:
-    """A row for each element of the training frames, and for each other one that the references know from elsewhere than a prior."""
+    """A row for each element of the frames; one that training lacks has what a run would start with, from a prior or unknown."""
+    lacking = np.isin(SYMBOLS[:N_REFERENCED], found.coverage.not_in_training)
     rows = []
-    for i in np.flatnonzero(found.n_frames):
+    for i in np.flatnonzero((found.n_frames > 0) | lacking):
         rows.append(
             {
                 "Element": SYMBOLS[i],
@@ -39,7 +41,7 @@ def element_table(found: Comparison, result: SchemeResult) -> list[dict[str, str
 
 def diagnosis_tables(found: Diagnosis) -> list[str]:
     """Elements, published tables and weighting, a text table each."""
-    return [text_table(_element_rows(found)), text_table(_agreement_rows(found)), _weighting_sentence(found)]
+    return [text_table(_element_rows(found)), text_table(agreement_table(found).to_dict("records")), weighting_sentence(found)]
 
 
 def curve_tables(found: ReferenceCurves) -> list[str]:
@@ -100,26 +102,6 @@ def _element_rows(found: Diagnosis) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _agreement_rows(found: Diagnosis) -> list[dict[str, str]]:
-    return [
-        {
-            "Against": agreement.table,
-            "Elements": count_text(agreement.n_elements),
-            f"Mean gap ({ENERGY.unit})": ENERGY.value(agreement.mean_gap),
-            f"Mean distance after it ({ENERGY.unit})": ENERGY.value(agreement.spread),
-            "r": correlation_text(agreement.pearson),
-            "Furthest": ", ".join(f"{symbol} {ENERGY.value(gap)}" for symbol, gap in agreement.largest),
-        }
-        for agreement in found.agreements
-    ]
-
-
-def _weighting_sentence(found: Diagnosis) -> str:
-    effect = found.weighting
-    moved = ", ".join(f"{symbol} {ENERGY.value(change)}" for symbol, change in effect.largest) or "no element"
-    return f"Weighting by the size of the cell (lstsq-total) instead of per atom (lstsq) moves {moved} {ENERGY.unit} most; test MAE {ENERGY.error(effect.test_total)} against {ENERGY.error_with_unit(effect.test_per_atom)}."
 
 
 def _signed(value: float) -> str:

@@ -6,7 +6,6 @@ Nothing here asks the model: its energies came with the evidence, and references
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,13 +14,13 @@ from xfunc_core.lab.evidence import Evidence
 from xfunc_core.lab.measuring import Candidate, measure
 from xfunc_core.lab.recommendation import recommend
 from xfunc_core.lab.results import Comparison, Coverage, Unavailable
+from xfunc_core.lab.starting import Start, fills_gaps
 from xfunc_core.lab.tables import of_settings
 from xfunc_core.references.diagnostics import silent_holes
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.energy_scale import scheme_scale
 from xfunc_core.references.fits import ReferenceScheme
 from xfunc_core.references.frames import ReferenceFrames
-from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.published import silent_holes_in
 from xfunc_core.references.refits import errors_of, held_out_errors, refits
 from xfunc_core.references.schemes import SCHEMES, Scheme
@@ -33,19 +32,6 @@ REFITS_OF_MANY = 50
 MANY = 1000
 MOST_TO_CROSS_VALIDATE = 20_000
 """Training frames above which the validation part alone decides; it then has thousands of frames."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """A scheme as a run starts with it: where it knows nothing the smooth prior stands in, if the settings say so."""
-
-    scheme: ReferenceScheme
-    fills: bool
-
-    def fit(self, frames: ReferenceFrames) -> ElementReferences:
-        """As the scheme's."""
-        found = self.scheme.fit(frames)
-        return found.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if self.fills and Status.UNKNOWN in found.status else found
 
 
 def compare(
@@ -99,7 +85,7 @@ def compare(
 
 def _candidates(evidence: Evidence, count: int, seed: int, tell: Callable[[int, int], None]) -> list[Candidate]:
     """The schemes that can be used, in the order of `Scheme`."""
-    train, fills = evidence.train, _fills(evidence)
+    train, fills = evidence.train, fills_gaps(evidence.settings)
     usable = [scheme for scheme in SCHEMES.values() if not train.frames.lacks(scheme.needs)]
     found = [Start(scheme, fills).fit(train.frames) for scheme in usable]
     gaps = fills and bool(_not_in_training(evidence).any())  # else what stands in would be worked out for elements in no frame
@@ -108,11 +94,6 @@ def _candidates(evidence: Evidence, count: int, seed: int, tell: Callable[[int, 
     held = _held_out(starts, found, evidence, seed)
     scales = [scheme_scale(scheme.key, train.frames) for scheme in usable]
     return [Candidate(s.key, s.label, *rest) for s, *rest in zip(usable, found, moved, held, scales, strict=True)]
-
-
-def _fills(evidence: Evidence) -> bool:
-    """Whether a run of these settings lets the smooth prior stand in where a scheme knows nothing."""
-    return MissingReference(evidence.settings.missing_references) is MissingReference.PRIOR
 
 
 def _moved(
@@ -146,7 +127,7 @@ def _of_table(evidence: Evidence, table: ElementReferences, compared: np.ndarray
     known = np.array([status is not Status.UNKNOWN for status in table.status])
     frames = evidence.train.frames
     scale = scheme_scale(Scheme.TABLE, frames, np.where(known, table.energies, np.nan), f"the references of {table.source}")
-    start = table.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if _fills(evidence) else table
+    start = table.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if fills_gaps(evidence.settings) else table
     errors = np.concatenate([errors_of(start.energies, part.frames) for part in (evidence.train, evidence.validation)])
     held_out = np.where(compared, errors[-len(compared) :], np.nan)
     return Candidate(Scheme.TABLE, f"Table: {table.source}", start, start.energies[None], held_out, scale)

@@ -25,7 +25,7 @@ from xfunc_core.references.diagnostics import (
 )
 from xfunc_core.references.null_space import OpenGroup, open_groups
 from xfunc_core.references.refits import errors_of, take
-from xfunc_core.references.schemes import SCHEMES, Scheme
+from xfunc_core.references.schemes import Scheme
 from xfunc_core.references.solvers import n_containing, triangle
 
 _MOST_CHECKED = 50_000
@@ -63,7 +63,7 @@ class Diagnosis:
         gauge_free: the error of reaction energies, the same for every scheme.
         agreements: with published tables.
         line: w − w_GGA against Z.
-        weighting: per atom against total energies; None where the numbers of atoms are not known.
+        weighting: per atom against total energies.
         leaky: frames outside the training subset entered.
         external: numbers from elsewhere entered.
     """
@@ -142,7 +142,7 @@ def diagnose(evidence: Evidence, comparison: Comparison, name: str) -> Diagnosis
         gauge_free=_gauge_free(evidence, comparison, result),
         agreements=agreements(result.references.energies, known, frames),
         line=shift_against_z(result.shift, known),
-        weighting=_weighting(evidence, known & ~reduced.open),
+        weighting=_weighting(comparison, known & ~reduced.open),
         leaky=result.references.leaky,
         external=result.references.external,
     )
@@ -156,9 +156,8 @@ def _gauge_free(evidence: Evidence, comparison: Comparison, result: SchemeResult
     return gauge_free(some, np.array(chosen))
 
 
-def _weighting(evidence: Evidence, determined: np.ndarray) -> WeightingEffect:
-    total, per_atom = (SCHEMES[scheme].fit(evidence.train.frames).energies for scheme in (Scheme.LSTSQ_TOTAL, Scheme.LSTSQ))
-    change = np.where(determined, total - per_atom, 0.0)
+def _weighting(comparison: Comparison, determined: np.ndarray) -> WeightingEffect:
+    total, per_atom = (comparison.result(scheme.value) for scheme in (Scheme.LSTSQ_TOTAL, Scheme.LSTSQ))
+    change = np.where(determined, total.references.energies - per_atom.references.energies, 0.0)
     largest = tuple((SYMBOLS[i], float(change[i])) for i in np.argsort(-np.abs(change))[:3] if change[i])
-    maes = [float(np.abs(errors_of(w, evidence.test.frames)).mean()) for w in (total, per_atom)]
-    return WeightingEffect(largest, *maes)
+    return WeightingEffect(largest, total.test.mae, per_atom.test.mae)

@@ -9,6 +9,7 @@ import numpy as np
 
 from xfunc_core.data.splits import nested_subsets
 from xfunc_core.lab.evidence import Evidence
+from xfunc_core.lab.starting import Start, fills_gaps
 from xfunc_core.references.refits import errors_of, take
 from xfunc_core.references.schemes import SCHEMES, Scheme
 from xfunc_core.references.solvers import dense
@@ -65,7 +66,7 @@ class ReferenceCurves:
 def reference_curves(
     evidence: Evidence, repeats: int = REPEATS, seed: int = 0, tell: Callable[[int, int], None] = lambda done, total: None
 ) -> ReferenceCurves:
-    """Fit every scheme on nested subsets of the training frames, several times over.
+    """Fit every scheme, filled as a run would fill it, on nested subsets of the training frames, several times over.
 
     Args:
         evidence: whose training subset is the pool; its test part is the same for every size.
@@ -75,7 +76,8 @@ def reference_curves(
     """
     frames = evidence.train.frames
     schemes = [scheme for scheme in SCHEMES.values() if not frames.lacks(scheme.needs) and scheme.key not in LEFT_OUT]
-    whole = np.array([scheme.fit(frames).energies for scheme in schemes])
+    starts = [Start(scheme, fills_gaps(evidence.settings)) for scheme in schemes]
+    whole = np.array([start.fit(frames).energies for start in starts])
     sizes = sizes_up_to(len(evidence.train))
     shape = (len(schemes), repeats, len(sizes))
     mae, off, counts, elements = np.empty(shape), np.empty(shape), np.empty(shape[1:], dtype=int), np.empty(shape[1:], dtype=int)
@@ -84,7 +86,7 @@ def reference_curves(
         subsets = nested_subsets(np.arange(len(composition)), evidence.train.materials, composition, sizes, seed + repeat)
         for place, rows in enumerate(subsets):
             some = take(frames, rows)
-            energies = np.array([scheme.fit(some).energies for scheme in schemes])
+            energies = np.array([start.fit(some).energies for start in starts])
             mae[:, repeat, place] = np.abs(errors_of(energies, evidence.test.frames)).mean(axis=1)
             distance = np.sqrt(np.square((energies - whole) @ composition.T).mean(axis=1))
             off[:, repeat, place] = np.where([scheme.key.is_fitted for scheme in schemes], distance, np.nan)

@@ -13,7 +13,7 @@ from xfunc_core.errors import DataError
 from xfunc_core.lab.evidence import split_of
 from xfunc_core.lab.results import Unavailable
 from xfunc_core.quantities import count_text
-from xfunc_core.references.element_references import ElementReferences
+from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.null_space import OpenGroup, open_groups
 from xfunc_core.references.published import atomref
@@ -30,7 +30,8 @@ class ReferencesAlone:
 
     Attributes:
         references: fitted on the training subset alone, or looked up.
-        left: of the test labels, label − x·w, eV/atom: what a network has to explain.
+        left: of the test labels, label − x·w, eV/atom: what a network has to explain. Frames with an element that the scheme knows
+            nothing of do not count: what stands in for it in a run takes the network.
     """
 
     references: ElementReferences
@@ -94,7 +95,7 @@ def without_model(settings: FinetuneSettings, dataset: Dataset) -> WithoutModel:
             lacking.append(Unavailable(scheme.key, NEEDS_MODEL))
             continue
         references = scheme.fit(train)
-        results.append(ReferencesAlone(references, error_summary(references.energy(test.composition), test.energy_per_atom)))
+        results.append(ReferencesAlone(references, _left(references, test)))
     return WithoutModel(
         n_train=len(parts["train"]),
         n_test=len(parts["test"]),
@@ -105,3 +106,9 @@ def without_model(settings: FinetuneSettings, dataset: Dataset) -> WithoutModel:
         results=tuple(results),
         lacking=tuple(lacking),
     )
+
+
+def _left(references: ElementReferences, test: ReferenceFrames) -> ErrorSummary:
+    unknown = np.array([status is Status.UNKNOWN for status in references.status])
+    known = np.asarray(test.composition @ unknown.astype(float)) == 0
+    return error_summary(references.energy(test.composition)[known], test.energy_per_atom[known])

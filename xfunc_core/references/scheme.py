@@ -86,7 +86,7 @@ _SAID = {
     ),
     Scheme.LSTSQ: (
         "Least squares on the energies (paper)",
-        "w = argmin Σ(E/N − x·w)², the paper's choice: needs far more frames than elements, an element without data gets 0.",
+        "w = argmin Σ(E/N − x·w)², the paper's choice: needs far more frames than elements, and says nothing of an element without data.",
     ),
     Scheme.RIDGE: (
         "Ridge towards zero",
