@@ -78,6 +78,19 @@ def test_estimate_of_mace_and_change_of_bias_of_deepmd_by_hand(toy) -> None:
     assert shift[1] == pytest.approx(-2.0)  # helium, never seen: the mean shift
 
 
+def test_estimate_of_mace_and_change_of_bias_of_deepmd_on_cells_of_different_size(fractions) -> None:
+    """H₂ 3 eV and HLi₂ 4.5 eV below the model: h = −1.5 and l = −1.5. A third frame with scatter tells the weights apart."""
+    model, w_gga = np.array([-7.0, -8.0]), np.full(N_REFERENCED, -4.0)
+    cells = ({"H": 2}, {"H": 1, "Li": 2})
+    frames = ReferenceFrames(fractions(*cells), model + np.array([-3 / 2, -4.5 / 3]), np.array([2, 3]), model, w_gga)
+    assert fit(Scheme.RESIDUAL, frames).energies[[0, 2]] == pytest.approx([-5.5, -5.5], abs=1e-12)
+    more = ReferenceFrames(fractions(*cells, {"H": 2, "Li": 4}), np.array([-1.5, -1.5, -2.5]), np.array([2, 3, 6]), np.zeros(3), w_gga)
+    # per atom: l from the mean of −1.5 and −2.5 per atom of HLi₂; on total energies the cell of six atoms counts four times
+    assert fit(Scheme.RESIDUAL, more).energies[[0, 2]] == pytest.approx([-5.5, -4 + (3 * -2.0 + 1.5) / 2])
+    theirs = fit(Scheme.LSTSQ_TOTAL, more).energies[[0, 2]]
+    assert theirs == pytest.approx([-1.5, (3 * -2.3 + 1.5) / 2])
+
+
 def test_total_energies_weigh_a_cell_by_its_size(fractions) -> None:
     """Iron at −1 eV/atom in one atom and at −2 in three: Σ(E − n·w)² has its minimum at (1·1·1 + 3·3·2)/10."""
     frames = ReferenceFrames(fractions({"Fe": 1}, {"Fe": 1}), np.array([-1.0, -2.0]), np.array([1, 3]))

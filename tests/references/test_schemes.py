@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -257,3 +259,13 @@ def open_symbols(x: np.ndarray) -> set[str]:
     from xfunc_core.references.schemes import open_elements
 
     return {SYMBOLS[i] for i in np.flatnonzero(open_elements(x))}
+
+
+def test_every_scheme_of_the_docs_is_there_and_every_scheme_is_in_the_docs() -> None:
+    """The table of docs/references.md, in its order; the thirteen schemes of the issue, the smooth one, and tables that are brought along."""
+    text = (Path(__file__).parents[2] / "docs" / "references.md").read_text(encoding="utf-8")
+    table = text.split("| `--references` / `--scheme` |")[1].split("\n\n")[0]
+    named = re.findall(r"^\| `([a-z-]+)`", table, re.M)
+    assert named == [scheme.value for scheme in Scheme]
+    assert set(Scheme) - set(SCHEMES) == {Scheme.TABLE}
+    assert len(SCHEMES) == 13 + 1

@@ -118,8 +118,9 @@ class Ridge(ReferenceScheme):
 
 @dataclass(frozen=True)
 class Residual(ReferenceScheme):
-    """w_GGA plus a least-squares fit of what the pretrained model leaves (MACE "estimated", DeePMD "change-bias").
+    """w_GGA plus a least-squares fit of what the pretrained model leaves, as MACE's "estimated" and DeePMD's change of bias do.
 
+    Those two fit total energies, so that a cell of N atoms weighs N² times what it does here; frames without scatter give the same.
     Where the frames leave combinations open, the solution closest to the mean shift is taken: with few frames that is a far
     better guess than the solution closest to no shift at all.
     """
