@@ -190,6 +190,21 @@ def test_elements_without_a_training_frame_are_named_and_filled_as_the_settings_
     assert bare.result("lstsq").test.mae * 1e3 == pytest.approx(2615.1, abs=0.06)  # docs/references.md
 
 
+def test_element_that_training_has_and_a_table_lacks_is_filled_in_held_out_frames_too(comparison: Comparison, evidence: Evidence) -> None:
+    """Atoms that fit these data to 0.05 eV/atom, but for oxygen, of which they say nothing: 0 eV in its place would cost 5 eV/atom."""
+    atoms = comparison.result("residual-smooth").references.energies.copy()
+    atoms[Z_OF["O"] - 1] = np.nan
+
+    def with_atoms(part):
+        return replace(part, frames=replace(part.frames, own_atoms=atoms))
+
+    found = compare(replace(evidence, **{name: with_atoms(part) for name, part in evidence.parts.items()}), n_refits=2)
+    result = found.result("isolated-atoms")
+    assert result.references.having(Status.UNKNOWN) == ()
+    assert result.test.mae < 0.1
+    assert result.held_out.mae < 0.1
+
+
 def test_silent_holes_of_the_shipped_models_are_flagged(evidence: Evidence) -> None:
     x = evidence.test.frames.composition.toarray()
     x[0] = 0

@@ -87,9 +87,11 @@ def _candidates(evidence: Evidence, count: int, seed: int, tell: Callable[[int, 
     """The schemes that can be used, in the order of `Scheme`."""
     train, fills = evidence.train, fills_gaps(evidence.settings)
     usable = [scheme for scheme in SCHEMES.values() if not train.frames.lacks(scheme.needs)]
-    found = [Start(scheme, fills).fit(train.frames) for scheme in usable]
-    gaps = fills and bool(_not_in_training(evidence).any())  # else what stands in would be worked out for elements in no frame
-    starts = [Start(scheme, gaps) for scheme in usable]
+    bare = [scheme.fit(train.frames) for scheme in usable]
+    present = _present(evidence)  # what stands in for elements in no frame need not be worked out again and again
+    starts = [Start(scheme, fills and bool(_unknown(one)[present].any())) for scheme, one in zip(usable, bare, strict=True)]
+    prior = SCHEMES[Scheme.SMOOTH].fit(train.frames)
+    found = [one.filled(prior) if fills else one for one in bare]
     moved = _moved(starts, found, evidence, count, seed, tell)
     held = _held_out(starts, found, evidence, seed)
     scales = [scheme_scale(scheme.key, train.frames) for scheme in usable]
@@ -124,7 +126,7 @@ def _held_out(starts: Sequence[Start], found: Sequence[ElementReferences], evide
 
 def _of_table(evidence: Evidence, table: ElementReferences, compared: np.ndarray) -> Candidate:
     """References that were brought along, on the same held-out frames as the schemes, shape (frames,), bool."""
-    known = np.array([status is not Status.UNKNOWN for status in table.status])
+    known = ~_unknown(table)
     frames = evidence.train.frames
     scale = scheme_scale(Scheme.TABLE, frames, np.where(known, table.energies, np.nan), f"the references of {table.source}")
     start = table.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if fills_gaps(evidence.settings) else table
@@ -134,11 +136,20 @@ def _of_table(evidence: Evidence, table: ElementReferences, compared: np.ndarray
 
 
 def _coverage(evidence: Evidence, table: ElementReferences | None) -> Coverage:
-    present = np.any([n_containing(part.frames.composition) > 0 for part in evidence.parts.values()], axis=0)
+    present = _present(evidence)
     held = present[None].astype(float)
     off_table = [symbol for symbol in table.having(Status.UNKNOWN) if present[SYMBOLS.index(symbol)]] if table else []
     lacking = tuple(SYMBOLS[i] for i in np.flatnonzero(_not_in_training(evidence)))
     return Coverage(lacking, silent_holes_in(held, "mptrj"), silent_holes(held), tuple(off_table))
+
+
+def _present(evidence: Evidence) -> np.ndarray:
+    """Elements of any frame, shape (94,), bool."""
+    return np.any([n_containing(part.frames.composition) > 0 for part in evidence.parts.values()], axis=0)
+
+
+def _unknown(references: ElementReferences) -> np.ndarray:
+    return np.array([status is Status.UNKNOWN for status in references.status])
 
 
 def _not_in_training(evidence: Evidence) -> np.ndarray:

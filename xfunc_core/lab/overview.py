@@ -121,9 +121,9 @@ def agreement_table(found: Diagnosis) -> pd.DataFrame:
 def weighting_sentence(found: Diagnosis) -> str:
     """What weighting by the size of the cell changes."""
     effect = found.weighting
-    moved = ", ".join(f"{symbol} by {ENERGY.value(change)}" for symbol, change in effect.largest) or "no element"
+    moved = ", ".join(f"{symbol} by {ENERGY.value(change)}" for symbol, change in effect.largest)
     return (
-        f"Least squares on total energies instead of per atom moves {moved} {ENERGY.unit} most; "
+        f"Least squares on total energies instead of per atom moves {f'{moved} {ENERGY.unit} most' if moved else 'no reference'}; "
         f"test MAE {ENERGY.error(effect.test_total)} against {ENERGY.error_with_unit(effect.test_per_atom)}."
     )
 
