@@ -24,7 +24,6 @@ from xfunc_core.references.diagnostics import (
     gauge_free,
     leverage,
     shift_against_z,
-    silent_holes,
 )
 from xfunc_core.references.energy_scale import LIMIT_ABSOLUTE, scale_check
 from xfunc_core.references.frames import ReferenceFrames
@@ -148,11 +147,6 @@ def test_line_is_scipys(random_frames: ReferenceFrames) -> None:
     found = shift_against_z(shift, known)
     assert (found.slope, found.intercept, found.pearson) == pytest.approx((theirs.slope, theirs.intercept, theirs.rvalue))
     assert np.isnan(shift_against_z(shift, np.arange(94) < 2).slope)
-
-
-def test_silent_holes_of_the_shipped_r2scan_model_are_found(fractions: Callable[..., np.ndarray]) -> None:
-    assert silent_holes(fractions({"Yb": 2, "O": 3}, {"Ra": 1})) == ("Yb", "Ra")
-    assert silent_holes(sparse.csr_matrix(fractions({"Na": 1, "Cl": 1}))) == ()
 
 
 # --- energy scale ---------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from xfunc_core.lab.recommendation import recommend
 from xfunc_core.lab.results import Comparison, Coverage, Unavailable
 from xfunc_core.lab.starting import Start, fills_gaps
 from xfunc_core.lab.tables import of_settings
-from xfunc_core.references.diagnostics import silent_holes
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.energy_scale import scheme_scale
 from xfunc_core.references.fits import ReferenceScheme
@@ -140,7 +139,7 @@ def _coverage(evidence: Evidence, table: ElementReferences | None) -> Coverage:
     held = present[None].astype(float)
     off_table = [symbol for symbol in table.having(Status.UNKNOWN) if present[SYMBOLS.index(symbol)]] if table else []
     lacking = tuple(SYMBOLS[i] for i in np.flatnonzero(_not_in_training(evidence)))
-    return Coverage(lacking, silent_holes_in(held, "mptrj"), silent_holes(held), tuple(off_table))
+    return Coverage(lacking, silent_holes_in(held, "mptrj"), silent_holes_in(held, "r2scan"), tuple(off_table))
 
 
 def _present(evidence: Evidence) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.references.frames import ReferenceFrames
-from xfunc_core.references.published import SILENT_HOLES, atomref, matpes_atoms
+from xfunc_core.references.published import atomref, matpes_atoms
 from xfunc_core.references.solvers import Composition, Triangle, dense, n_containing, triangle
 
 DECIDED = 0.999
@@ -179,12 +179,6 @@ def shift_against_z(shift: np.ndarray, known: np.ndarray) -> ShiftAgainstZ:
         return ShiftAgainstZ(len(z), np.nan, np.nan, np.nan)
     slope, intercept = np.polyfit(z, shift[known], 1)
     return ShiftAgainstZ(len(z), float(slope), float(intercept), _pearson(z, shift[known]))
-
-
-def silent_holes(composition: Composition) -> tuple[str, ...]:
-    """Elements of the frames that the shipped r2scan model has no reference for and does not say so."""
-    held = n_containing(composition) > 0
-    return tuple(symbol for symbol in SILENT_HOLES["r2scan"] if held[SYMBOLS.index(symbol)])
 
 
 def _agreement(name: str, energies: np.ndarray, table: np.ndarray) -> Agreement:

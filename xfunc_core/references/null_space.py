@@ -12,8 +12,6 @@ import numpy as np
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.references.solvers import Triangle
 
-_OPEN = 1e-8
-"""Weight in the null space above which an element is open; rounding stays far below."""
 _LINKED = 1e-7
 """Above it two elements are open together."""
 LARGEST_COEFFICIENT = 60
@@ -46,8 +44,6 @@ class OpenGroup:
     @property
     def sentence(self) -> str:
         """What the frames say of these elements and what they leave open."""
-        if len(self.elements) == 1:  # fractions of one element alone are never open; kept for completeness
-            return f"{self.elements[0]} is not determined."
         names = f"{', '.join(self.elements[:-1])} and {self.elements[-1]}"
         if len(self.elements) == 2 and self.determined:
             a, b = self.determined[0]
@@ -70,9 +66,8 @@ def open_groups(reduced: Triangle) -> tuple[OpenGroup, ...]:
     Args:
         reduced: the frames' `Triangle`.
     """
-    singular, right, _ = reduced.svd
-    null = right[reduced.rank :]
-    open_to = np.flatnonzero((np.abs(null) > _OPEN).any(axis=0))
+    null = reduced.svd[1][reduced.rank :]
+    open_to = np.flatnonzero(reduced.open[reduced.present])
     projector = null[:, open_to].T @ null[:, open_to]
     groups = _connected(np.abs(projector) > _LINKED)
     return tuple(_group(reduced.present[open_to[members]], projector[np.ix_(members, members)]) for members in groups)
