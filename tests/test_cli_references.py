@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from xfunc_core import cli
+from xfunc_core.data.importing import import_file
 from xfunc_core.data.library import open_dataset
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.prediction_store import PredictionStore
 from xfunc_core.predictions import jobs_of, predictions
+from xfunc_core.quantities import Functional
 from xfunc_core.runs.folder import list_runs
 from xfunc_core.training.plan import make_plan
 from xfunc_core.training.settings import FinetuneSettings
@@ -133,6 +135,24 @@ def test_learning_curve_ends_at_the_whole_subset(call: Call) -> None:
     assert "elements covered" in out
     row = next(line for line in out.splitlines() if line.startswith("residual-smooth "))
     assert row.split()[-1] == "152.2"  # docs/references.md
+
+
+def test_silent_holes_of_shipped_models_are_told_and_predictions_go_with_the_dataset(call: Call, home: Path, tmp_path: Path) -> None:
+    from xfunc_core.model.weights import shipped_checkpoint
+
+    crystal = '{n}\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 energy=-8.0 pbc="T T T"\n{a} 0 0 0\n{b} 2 2 2\n'
+    (tmp_path / "holes.xyz").write_text("".join(crystal.format(n=2, a=a, b=b) for a, b in (("Yb", "O"), ("Na", "Po"), ("Na", "Cl"))))
+    import_file(tmp_path / "holes.xyz", home / "datasets", name="holes", functional=Functional.R2SCAN, energies="total")
+    for model, told in ((shipped_checkpoint("r2scan"), "2 of these frames hold elements that the model has no reference for, which it does not say (Yb, Po)"), ("pretrained", "1 of these frames hold elements that the model has no reference for, which it does not say (Po)")):  # fmt: skip
+        code, out, err = call("evaluate", model, "holes")
+        assert code == 0, err
+        assert told in out
+        assert "no reference for" not in call("evaluate", model, R2SCAN)[1]
+    assert call("predict", "holes")[0] == 0
+    store = PredictionStore.of(open_dataset(home / "datasets", "holes")).path
+    assert store.is_dir()
+    assert call("datasets", "holes", "--delete")[0] == 0
+    assert not store.exists()
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import ConfigError, RunError
 from xfunc_core.launch import Preview, preview
 from xfunc_core.quantities import QUANTITIES, Method, count_text, duration_text
+from xfunc_core.references.published import holes
 from xfunc_core.runs.devices import gpu_ids
 from xfunc_core.runs.dispatcher import submit
 from xfunc_core.runs.estimate import Estimate
@@ -28,6 +29,8 @@ from xfunc_core.training.settings import FinetuneSettings
 
 PRETRAINED = "pretrained"
 _PARTS = ("train", "validation", "test")
+_NO_REFERENCE = 1e-6
+"""eV/atom; where chgnet's fit saw no frame it leaves about 1e-14."""
 
 
 def finetune(settings: FinetuneSettings, *, wait: bool, dry_run: bool, work: Work | None, say: Say) -> Answer:
@@ -74,7 +77,7 @@ def evaluate(model: str, dataset: str | None, part: str, say: Say) -> Answer:
         if q.key in errors
     ]
     unfitted = _unfitted(run, data, [f["frame_id"] for f in left_out])
-    notes = [_scale_note(data), _overlap_note(run, data), _unfitted_note(unfitted), *(f"Left out {f['frame_id']}: {f['reason']}." for f in left_out)]
+    notes = [_scale_note(data), _overlap_note(run, data), _unfitted_note(unfitted), _holes_note(path, run, data), *(f"Left out {f['frame_id']}: {f['reason']}." for f in left_out)]
     head = f"{model} on every usable frame of {dataset} ({data.functional.label}):"
     answer = {"model": model, "dataset": dataset, "functional": data.functional, "errors": errors, "left_out": left_out, "without_fitted_reference": unfitted, "notes": [n for n in notes if n]}
     return Answer("\n".join([head, text_table(rows), *answer["notes"]]), answer)
@@ -159,3 +162,21 @@ def _unfitted_note(unfitted: Mapping[str, Any]) -> str:
     if not unfitted["elements"]:
         return ""
     return f"{count_text(unfitted['n_frames'])} of these frames hold elements without a fitted reference, since the run's training frames have none of them ({', '.join(unfitted['elements'])}): their energies can only be guessed."
+
+
+def _holes_note(path: Path | None, run: RunFolder | None, data: Dataset) -> str:
+    """Which elements of the frames a model that is no run has no reference for: chgnet's say nothing of theirs."""
+    if run:
+        return ""
+    if path is None:
+        without = holes("mptrj")
+    else:
+        from xfunc_core.model.weights import load_engine
+
+        without = np.abs(load_engine(path).references.detach().cpu().numpy()) < _NO_REFERENCE
+    lacking = np.flatnonzero(data.composition.any(axis=0) & without) if not without.all() else []
+    if not len(lacking):
+        return ""
+    n = int(data.composition[:, lacking].any(axis=1).sum())
+    names = ", ".join(SYMBOLS[i] for i in lacking)
+    return f"{count_text(n)} of these frames hold elements that the model has no reference for, which it does not say ({names}): their energies may be off by many eV."
