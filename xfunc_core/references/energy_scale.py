@@ -60,7 +60,7 @@ class ScaleCheck:
     def sentence(self) -> str:
         """The finding with its numbers."""
         if self.fits is None:
-            return f"{self.n_elements} elements are too few to tell whether {self.table} fit the energy scale of these data."
+            return f"Fewer than {FEWEST_ELEMENTS} elements ({self.n_elements} here) cannot tell whether {self.table} fit the energy scale of these data."
         far = ", ".join(f"{symbol} {value:+.1f}".replace("-", "−") for symbol, value in self.largest)
         left = f"after one shift for all they leave {self.spread:.1f} eV/atom between the {self.n_elements} elements ({far}), where fitted references leave {self.fitted_leaves:.2f} eV/atom per frame"
         if self.fits:
