@@ -30,6 +30,9 @@ LEVEL = 0.95
 _LEVERAGE = np.array([2, 2, 1, 2, 2, 2])
 """k of the statistics of moments, in the order of `moments.scaled`; the shift is a mean."""
 _RANK_LEVERAGE = 2
+WIDEST = 2.0
+"""Longest half of a coefficient's interval on the scale of Fisher's z: from −0.96 to 0.96 about 0. A longer one comes of resamples in
+which next to nothing varies; it says nothing, and is not given."""
 
 
 def effective_number(weight: np.ndarray) -> float:
@@ -54,6 +57,7 @@ def moment_intervals(clusters: ClusterSums, seed: int) -> np.ndarray:
         bias = _bias(estimate, scaled(moments(all_sums - sums, clusters.mean_d)))
         t = _moment_pivots(sums, counts, estimate, clusters.mean_d)
         half = critical(t) * standard_error(influence, sums[:, 0], _LEVERAGE)
+        half[0] = half[0] if half[0] <= WIDEST else np.nan  # Pearson's
         ends = unscaled(np.stack([estimate - bias - half, estimate - bias + half]))
     return _both_or_none(ends.T)
 
@@ -76,6 +80,7 @@ def rank_intervals(coefficients: np.ndarray, influence: np.ndarray, weight: np.n
         variance = counts @ influence**2 - moved**2 / len(blocks)
         t = moved / _error(variance, len(blocks))
         half = critical(t) * standard_error(influence, weight, _RANK_LEVERAGE)
+        half[half > WIDEST] = np.nan
         ends = np.tanh(np.arctanh(coefficients) + np.stack([-half, half]))
     return _both_or_none(ends.T)
 
