@@ -120,11 +120,25 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 # --- the same as the plain operations ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("m", [2, 46, 190])  # less than a block of 48, one, and several with a rest
+@pytest.mark.parametrize("m", [2, 96, 350])  # less than a block, one, and several with a rest
 @pytest.mark.parametrize("kind", KINDS)
 def test_double_precision_gives_what_the_plain_operations_give(kind: str, m: int, threads: int) -> None:
     made = case(kind, m, torch.float64)
     assert errors(training_step(made, compiled), training_step(made, plain)).max() < 1e-14
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_on_slopes_alone_gives_what_the_plain_operations_give(kind: str, threads: int) -> None:
+    """Then nothing comes back for the output itself."""
+    made, found = case(kind, 200, torch.float64), []
+    for operations in (compiled, plain):
+        out = made.run(operations)
+        with compiled.slopes_only():
+            slopes = torch.autograd.grad(out.sum(), made.inputs, create_graph=True)
+        gradients = torch.autograd.grad(sum((s * s).sum() for s in slopes), made.everything, allow_unused=True)
+        found.append([torch.zeros(1).numpy() if g is None or not g.any() else g.numpy() for g in gradients])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11 * max(1.0, float(np.abs(theirs).max())))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -45,7 +45,7 @@ class Angles(NamedTuple):
 
     Attributes:
         features: shape (G, 64).
-        edges: which bonds they join.
+        edges: the directed short bond, of 2 K, and the short bond, of K, that they join.
         centre: the atom where each of the 2 K directed short bonds starts, shape (2 K,).
     """
 
@@ -72,8 +72,7 @@ def atom_convolution(operations: ModuleType, w: Weights, layer: str, atoms: Tens
 def bond_convolution(operations: ModuleType, w: Weights, layer: str, atoms: Tensor, bonds: Bonds, angles: Angles) -> Bonds:
     """New features of short bonds from messages over their angles; (K, 64) to (K, 64) within `Bonds`."""
     at_first, at_second, own = _angle_parts(w, f"{layer}.twoBody_bond", 0, atoms, bonds, angles)
-    damping = torch.cat([bonds.damping, bonds.damping])
-    messages = operations.convolve(angles.edges, at_first, at_second, own, damping, _gate(w, f"{layer}.twoBody_bond", 3))
+    messages = operations.convolve(angles.edges, at_first, at_second, own, bonds.damping, _gate(w, f"{layer}.twoBody_bond", 3))
     short = bonds.short + _out(w, layer, bonds.damping * messages.view(2, -1, WIDTH).sum(0))
     bias = w.get(f"{layer}.mlp_out.layers.1.bias")
     return bonds._replace(short=short, long=bonds.long if bias is None else bonds.long + bias)
@@ -87,11 +86,11 @@ def angle_update(operations: ModuleType, w: Weights, layer: str, atoms: Tensor, 
 
 
 def _angle_parts(w: Weights, mlp: str, place: int, atoms: Tensor, bonds: Bonds, angles: Angles) -> tuple[Tensor, Tensor, Own]:
-    """What directed bonds add as first and as second of an angle, (2 K, 128) each, and what angles add."""
+    """What bonds add as first of an angle, (2 K, 128), and as second, (K, 128), and what angles add."""
     first, bias = _first_linear(w, mlp, place)
     as_first, as_second, angle, centre = first.split(WIDTH, dim=1)
     at_first = linear(bonds.short, as_first).repeat(2, 1) + linear(atoms, centre, bias).index_select(0, angles.centre)
-    at_second = linear(bonds.short, as_second).repeat(2, 1)
+    at_second = linear(bonds.short, as_second)
     return at_first, at_second, Own(angles.features, angle)
 
 

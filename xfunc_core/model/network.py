@@ -37,6 +37,7 @@ class Engine(nn.Module):
         references: eV/atom, shape (94,), float64; a parameter if trainable, else a buffer.
         atom_graph_cutoff: how far the bonds of a batch must reach, Å.
         bond_graph_cutoff: how far those that form angles must, Å.
+        uses_kernels: whether compiled kernels may be used, where `kernels` has them.
     """
 
     def __init__(self, network: CHGNet, references: np.ndarray, trainable_references: bool = False) -> None:
@@ -44,6 +45,7 @@ class Engine(nn.Module):
         self.network = network
         self.atom_graph_cutoff = float(network.model_args["atom_graph_cutoff"])
         self.bond_graph_cutoff = float(network.model_args["bond_graph_cutoff"])
+        self.uses_kernels = True
         self._has_norm = network.model_args["gMLP_norm"] is not None
         self._exponent = int(network.model_args["cutoff_coeff"])
         w = torch.tensor(np.asarray(references), dtype=torch.float64)
@@ -88,8 +90,8 @@ class Engine(nn.Module):
         return kernels().reason or "compiled"
 
     def _operations(self, vectors: Tensor) -> ModuleType:
-        fast = vectors.device.type == "cpu" and vectors.dtype == torch.float32 and self.kernels == "compiled"
-        return compiled if fast else plain
+        fits = self.uses_kernels and vectors.device.type == "cpu" and vectors.dtype == torch.float32
+        return compiled if fits and self.kernels == "compiled" else plain
 
     def _sites(self, w: Weights, batch: GraphBatch, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Energy (A,) in eV without references, and magnetic moment (A,) in μB, of each atom."""
@@ -129,8 +131,8 @@ class Engine(nn.Module):
 
 def _embed_angles(w: Weights, batch: GraphBatch, direction: Tensor) -> Angles:
     """Angles between directed short bonds, whose unit vectors have shape (2 K, 3)."""
-    edges = Edges(batch.angle_first, batch.angle_second)
-    cosine = (direction.index_select(0, edges.first) * direction.index_select(0, edges.second)).sum(1)
+    cosine = (direction.index_select(0, batch.angle_first) * direction.index_select(0, batch.angle_second)).sum(1)
+    edges = Edges(batch.angle_first, batch.angle_second % batch.n_short)
     basis = angle_basis(cosine, w["angle_basis_expansion.fourier_expansion.frequencies"])
     return Angles(expanded(basis, w["angle_embedding.weight"]), edges, batch.short_by_centre.index)
 

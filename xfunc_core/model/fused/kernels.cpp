@@ -9,147 +9,9 @@
 //   pre = at_first + at_second + own,  h = silu(pre),  y = linear h + bias,  out = silu(norm y_core) * sigmoid(norm y_gate),
 //   sum over the first owner of out * weight. Without a linear layer y = pre, and out is not summed.
 // Derivatives of out follow from x = norm's output, p = scale x + shift (q for the gate), s = silu(p), t = sigmoid(q).
-#include <algorithm>
-#include <vector>
-#include "rows.h"
+#include "blocks.h"
 
 namespace xfunc {
-
-constexpr int BLOCK = 48;  // positions at a time; even, and a multiple of TILE_ROWS
-
-// What a kernel reads and writes; what it does not need is null. M positions, n owners; matrices are rows of [out][in],
-// and those that end in _t of [in][out].
-template <class T> struct Args {
-    int64_t positions, n_first, n_second, n_weight, paired, threads;
-    const int64_t *first, *second;
-    const T *at_first, *at_second, *features, *weight;
-    T* own;                                     // (M / 2, 128), paired: forward writes it, derivatives read it
-    const T *own_weight, *own_weight_t;         // (128, 64) and (64, 128)
-    const T *linear, *linear_t, *bias;          // (2, 64, 64), (2, 64, 64), (2, 64)
-    const T *scale, *shift;                     // (2, 64)
-    T *pre, *y, *out;                           // forward: (M, 128) or null if paired, (M, 128), sums or rows
-    const T *g_out, *cot_y, *cot_pre;           // backward: gradient of out; of y and pre from elsewhere
-    T *g_h, *g_first, *g_second, *g_features, *g_weight;
-    T *g_linear, *g_bias, *g_scale, *g_shift, *g_own_weight;
-    const T *t_first, *t_second, *t_features, *t_weight;  // double backward: gradients of the gradients
-    T *c_out, *c_y, *c_pre, *c_weight;          // gradients of g_out, y, pre, weight
-};
-
-// Sums that several threads add to: the first into the result, the others into copies, but for rows that only one writes.
-template <class T> class Shared {
-    T* result;
-    int64_t size;
-    std::vector<T> copies;
-
-  public:
-    Shared(T* result, int64_t size, int64_t threads, bool one_writer = false)
-        : result(result), size(result ? size : 0), copies(result && !one_writer ? size * (threads - 1) : 0) {
-        if (result) std::fill(result, result + size, T(0));
-    }
-    T* of(int64_t thread) { return thread == 0 || copies.empty() ? result : copies.data() + (thread - 1) * size; }
-    void reduce() {
-        const int64_t others = size ? static_cast<int64_t>(copies.size()) / size : 0;
-        for (int64_t i = 0; i < others; i++) {
-            const T* from = copies.data() + i * size;
-            for (int64_t k = 0; k < size; k++) result[k] += from[k];
-        }
-    }
-};
-
-template <class T> struct Edge { int64_t first, second, shared; };
-
-template <class T> inline Edge<T> edge(const Args<T>& a, int64_t p) {
-    const int64_t member = a.paired ? (p >> 1) + (p & 1) * (a.positions >> 1) : p;
-    return {a.first[member], a.second[member], a.paired ? p >> 1 : a.second[member]};  // shared: whose weight damps the message
-}
-// Rows that n positions have of what a pair shares, and which of them is that of position r in a block.
-template <class T> inline int shared_rows(const Args<T>& a, int n) { return a.paired ? n / 2 : n; }
-template <class T> inline int64_t shared_row(const Args<T>& a, int64_t p) { return a.paired ? p >> 1 : p; }
-
-// Calls body(thread, blocks) on each thread; blocks(block) there calls block(first position, number of positions) for its share.
-template <class T, class Body> void on_threads(const Args<T>& a, const Body& body) {
-    const int64_t blocks = (a.positions + BLOCK - 1) / BLOCK;
-#pragma omp parallel for schedule(static, 1) num_threads(static_cast<int>(a.threads)) if (a.threads > 1)
-    for (int64_t thread = 0; thread < a.threads; thread++)
-        body(thread, [&](auto&& block) {
-            for (int64_t b = blocks * thread / a.threads; b < blocks * (thread + 1) / a.threads; b++)
-                block(b * BLOCK, static_cast<int>(std::min<int64_t>(BLOCK, a.positions - b * BLOCK)));
-        });
-}
-
-// Two products side by side: core and gate, each with its own 64 x 64 matrix.
-template <class T> inline void both(int n, const T* a, const T* matrices, T* c, const T* start = nullptr) {
-    for (int half = 0; half < 2; half++)
-        product<T, false>(n, a + half * WIDTH, PAIR, 1, WIDTH, matrices + half * WIDTH * WIDTH, WIDTH, c + half * WIDTH, PAIR, start ? start + half * WIDTH : nullptr);
-}
-// Gradient of these matrices: sums over positions of gradient times input.
-template <class T> inline void both_gradients(int n, const T* gradient, const T* input, T* into) {
-    for (int half = 0; half < 2; half++)
-        product<T, true>(WIDTH, gradient + half * WIDTH, 1, PAIR, n, input + half * WIDTH, PAIR, into + half * WIDTH * WIDTH, WIDTH);
-}
-// What features add to pre, (., 64) to (., 128), for the positions of a block.
-template <class T> inline void own_products(const Args<T>& a, int64_t start, int n, const T* features, T* c) {
-    const T* from = features + shared_row(a, start) * WIDTH;
-    for (int half = 0; half < 2; half++)
-        product<T, false>(shared_rows(a, n), from, WIDTH, 1, WIDTH, a.own_weight_t + half * WIDTH, PAIR, c + half * WIDTH, PAIR);
-}
-// Gradient of own weights from that of what they added.
-template <class T> inline void own_gradients(const Args<T>& a, int64_t start, int n, const T* gradient, const T* features, T* into) {
-    if (into) product<T, true>(PAIR, gradient, 1, PAIR, shared_rows(a, n), features + shared_row(a, start) * WIDTH, WIDTH, into, WIDTH);
-}
-// Adds up what the two positions of each pair have in a block, (n, 128) to (n / 2, 128) in place.
-template <class T> inline void add_pairs(const Args<T>& a, int n, T* rows) {
-    if (a.paired)
-        for (int r = 0; r < n; r += 2)
-            for (int half = 0; half < PAIR; half += WIDTH) (Row<T>(rows + r * PAIR + half) + Row<T>(rows + (r + 1) * PAIR + half)).to(rows + (r >> 1) * PAIR + half);
-}
-
-// pre of one half of a position: saved, or gathered again.
-template <class T> inline Row<T> pre_of(const Args<T>& a, const Edge<T>& e, int64_t p, int half) {
-    if (a.pre) return Row<T>(a.pre + p * PAIR + half);
-    return Row<T>(a.own + (p >> 1) * PAIR + half) + Row<T>(a.at_first + e.first * PAIR + half) + Row<T>(a.at_second + e.second * PAIR + half);
-}
-
-// Mean and 1 / standard deviation of core and gate of each position in a block. These sums have loops of their own, because a
-// long loop around them would wait for each.
-template <class T> struct Norms {
-    const T* y;
-    T mean[2 * BLOCK], inverse[2 * BLOCK];
-    void take(int n, const T* rows) {
-        y = rows;
-        for (int k = 0; k < 2 * n; k++) {
-            const Row<T> a(y + k * WIDTH);
-            mean[k] = xfunc::mean(a);
-            const Row<T> centred = a - mean[k];
-            inverse[k] = T(1) / std::sqrt(xfunc::mean(centred, centred) + T(EPSILON));
-        }
-    }
-    Row<T> x(int k) const { return (Row<T>(y + k * WIDTH) - mean[k]) * inverse[k]; }
-    Vec<T> x(int k, int column) const { return (load(y + k * WIDTH + column) - mean[k]) * inverse[k]; }
-    // Gradients of the norms' inputs, in place of those of their outputs; what comes from elsewhere is added.
-    void back(int n, T* g, const T* elsewhere, T* bias) const {
-        for (int k = 0; k < 2 * n; k++) {
-            const Row<T> from(g + k * WIDTH), normal = x(k);
-            Row<T> into = (from - xfunc::mean(from) - normal * xfunc::mean(from, normal)) * inverse[k];
-            if (elsewhere) into = into + Row<T>(elsewhere + k * WIDTH);
-            into.to(g + k * WIDTH);
-            if (bias) into.add_to(bias + (k & 1) * WIDTH);
-        }
-    }
-};
-
-// A vector of columns of one position's gate, with its derivatives.
-template <class T> struct Gate {
-    Vec<T> x0, x1, scale0, scale1, p, sp, s, t;
-    Gate(const Args<T>& a, const Norms<T>& norms, int r, int column)
-        : x0(norms.x(2 * r, column)), x1(norms.x(2 * r + 1, column)), scale0(load(a.scale + column)), scale1(load(a.scale + WIDTH + column)),
-          p(x0 * scale0 + load(a.shift + column)), sp(sigmoid(p)), s(p * sp), t(sigmoid(x1 * scale1 + load(a.shift + WIDTH + column))) {}
-    Vec<T> ds() const { return sp + s - s * sp; }                        // silu'(p)
-    Vec<T> dds() const { return (sp - sp * sp) * (T(2) + p - s - s); }   // silu''(p)
-    Vec<T> dt() const { return t - t * t; }                              // sigmoid'(q)
-    Vec<T> ddt() const { return dt() * (T(1) - t - t); }                 // sigmoid''(q)
-};
-template <class T> inline void add(T* to, Vec<T> v) { store(to, load(to) + v); }
 
 template <class T, bool LINEAR> void forward(Args<T>& a) {
     Shared<T> sums(LINEAR ? a.out : nullptr, a.n_first * WIDTH, a.threads);
@@ -181,25 +43,28 @@ template <class T, bool LINEAR> void forward(Args<T>& a) {
             }
         });
     });
-    sums.reduce();
+    reduce(a, {&sums});
 }
 
 // Gradients of everything forward reads. `c_y` and `c_pre` of the double backward come in as cot_y and cot_pre.
 template <class T, bool LINEAR> void backward(Args<T>& a) {
-    Shared<T> firsts(a.g_first, a.n_first * PAIR, a.threads), seconds(a.g_second, a.n_second * PAIR, a.threads), weights(LINEAR ? a.g_weight : nullptr, a.n_weight * WIDTH, a.threads, a.paired);
+    Shared<T> firsts(a.g_first, a.n_first * PAIR, a.threads), seconds(a.g_second, a.n_second * PAIR, a.threads), weights(LINEAR && !a.paired ? a.g_weight : nullptr, a.n_weight * WIDTH, a.threads);
     Shared<T> linear(a.g_linear, PAIR * WIDTH, a.threads), bias(a.g_bias, PAIR, a.threads), scale(a.g_scale, PAIR, a.threads), shift(a.g_shift, PAIR, a.threads);
     Shared<T> own_weight(a.g_own_weight, PAIR * WIDTH, a.threads);
     on_threads(a, [&](int64_t thread, auto&& blocks) {
         alignas(64) T gy[BLOCK * PAIR], h[BLOCK * PAIR], gpre[BLOCK * PAIR], local[BLOCK * PAIR];
         Norms<T> norms;
-        T *to_first = firsts.of(thread), *to_second = seconds.of(thread), *to_weight = weights.of(thread);
+        T *to_first = firsts.of(thread), *to_second = seconds.of(thread), *to_weight = a.paired ? a.g_weight : weights.of(thread);
         T *to_linear = linear.of(thread), *to_bias = bias.of(thread), *to_scale = scale.of(thread), *to_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
         blocks([&](int64_t start, int n) {
             const T* y = (LINEAR ? a.y : a.pre) + start * PAIR;
             const T* cotangent = LINEAR ? a.cot_y : a.cot_pre;
             T* g_of_y = LINEAR ? gy : gpre;
             norms.take(n, y);
-            if (!a.g_out) std::fill(g_of_y, g_of_y + n * PAIR, T(0));
+            if (!a.g_out) {  // the loss depends on slopes alone
+                std::fill(g_of_y, g_of_y + n * PAIR, T(0));
+                if (LINEAR && a.paired) std::fill(to_weight + (start >> 1) * WIDTH, to_weight + ((start + n) >> 1) * WIDTH, T(0));
+            }
             for (int r = 0; r < n && a.g_out; r++) {
                 const Edge<T> e = edge(a, start + r);
                 const T* g_row = a.g_out + (LINEAR ? e.first : start + r) * WIDTH;
@@ -207,7 +72,7 @@ template <class T, bool LINEAR> void backward(Args<T>& a) {
                     const Gate<T> gate(a, norms, r, c);
                     Vec<T> g = load(g_row + c);
                     if (LINEAR) {
-                        add(to_weight + e.shared * WIDTH + c, g * gate.s * gate.t);
+                        add_shared(a, r, to_weight + e.shared * WIDTH + c, g * gate.s * gate.t);
                         g *= load(a.weight + e.shared * WIDTH + c);
                     }
                     const Vec<T> gp = g * gate.t * gate.ds(), gq = g * gate.s * gate.dt();
@@ -249,7 +114,7 @@ template <class T, bool LINEAR> void backward(Args<T>& a) {
             own_gradients(a, start, n, gpre, a.features, to_own_weight);
         });
     });
-    for (Shared<T>* shared : {&firsts, &seconds, &weights, &linear, &bias, &scale, &shift, &own_weight}) shared->reduce();
+    reduce(a, {&firsts, &seconds, &weights, &linear, &bias, &scale, &shift, &own_weight});
 }
 
 // Gradients of a norm's input y from those of its output x (g_x) and of its tangent (g_dx): of y through x and through the
@@ -270,13 +135,13 @@ template <class T> inline void back_twice(const Norms<T>& norms, int k, const Ro
 // Backward is linear in g_out, so what is differentiated is the derivative of out along t_, times g_out: tangents go forward
 // (ẋ = norm's tangent, ṗ = scale ẋ, …), then gradients come back through both the tangents and the values.
 template <class T, bool LINEAR> void double_backward(Args<T>& a) {
-    Shared<T> outs(LINEAR ? a.c_out : nullptr, a.n_first * WIDTH, a.threads), weights(LINEAR ? a.c_weight : nullptr, a.n_weight * WIDTH, a.threads, a.paired);
+    Shared<T> outs(LINEAR ? a.c_out : nullptr, a.n_first * WIDTH, a.threads), weights(LINEAR && !a.paired ? a.c_weight : nullptr, a.n_weight * WIDTH, a.threads);
     Shared<T> linear(a.g_linear, PAIR * WIDTH, a.threads), scale(a.g_scale, PAIR, a.threads), shift(a.g_shift, PAIR, a.threads);
     Shared<T> own_weight(a.g_own_weight, PAIR * WIDTH, a.threads);
     on_threads(a, [&](int64_t thread, auto&& blocks) {
         alignas(64) T own[BLOCK * PAIR], tangent[BLOCK * PAIR], hidden[BLOCK * PAIR], gy[BLOCK * PAIR], gpre[BLOCK * PAIR];
         Norms<T> norms;
-        T *to_out = outs.of(thread), *to_weight = weights.of(thread);
+        T *to_out = outs.of(thread), *to_weight = a.paired ? a.c_weight : weights.of(thread);
         T *to_linear = linear.of(thread), *to_scale = scale.of(thread), *to_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
         blocks([&](int64_t start, int n) {
             own_products(a, start, n, a.t_features, own);
@@ -317,7 +182,7 @@ template <class T, bool LINEAR> void double_backward(Args<T>& a) {
                     if (LINEAR) {
                         const Vec<T> weight = load(a.weight + e.shared * WIDTH + c), t_weight = load(a.t_weight + e.shared * WIDTH + c);
                         add(to_out + e.first * WIDTH + c, weight * slope + t_weight * gate.s * gate.t);
-                        add(to_weight + e.shared * WIDTH + c, g * slope);
+                        add_shared(a, r, to_weight + e.shared * WIDTH + c, g * slope);
                         gw = g * weight;
                         gp = g * t_weight * ds * gate.t, gq = g * t_weight * gate.s * dt;
                     } else {
@@ -339,7 +204,7 @@ template <class T, bool LINEAR> void double_backward(Args<T>& a) {
             own_gradients(a, start, n, gpre, a.t_features, to_own_weight);
         });
     });
-    for (Shared<T>* shared : {&outs, &weights, &linear, &scale, &shift, &own_weight}) shared->reduce();
+    reduce(a, {&outs, &weights, &linear, &scale, &shift, &own_weight});
 }
 
 }  // namespace xfunc

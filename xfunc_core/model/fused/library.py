@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from platformdirs import user_cache_path
 
-SOURCES = ("kernels.cpp", "rows.h")
+SOURCES = ("kernels.cpp", "blocks.h", "rows.h")
 FLAGS = (
     "-std=c++17",
     "-O3",

@@ -24,6 +24,7 @@ template <class T> constexpr int VECTORS = WIDTH / LANES<T>;
 
 template <class T> inline Vec<T> load(const T* from) { Vec<T> v; std::memcpy(&v, from, sizeof v); return v; }
 template <class T> inline void store(T* to, Vec<T> v) { std::memcpy(to, &v, sizeof v); }
+template <class T> inline void add(T* to, Vec<T> v) { store(to, load(to) + v); }
 
 // 64 features in registers.
 template <class T> struct Row {
