@@ -29,7 +29,7 @@ def _act(run: RunFolder) -> None:
         st.rerun()
     if state is RunState.FINISHED and left.button("See results", type="primary", icon=":material/target:"):
         st.session_state["result_run"] = run.id
-        st.switch_page("pages/results.py")
+        st.switch_page("pages/results.py", query_params={})  # without it Streamlit refuses while the URL holds a control
     if not state.is_active:
         with middle.popover("Delete", icon=":material/delete:"):
             st.markdown("Its checkpoint, model and results go with it.")

@@ -8,6 +8,7 @@ meV/Å), stress GPa with positive = tension in Voigt order xx yy zz yz xz xy, ma
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -135,6 +136,16 @@ QUANTITIES = (ENERGY, FORCE, STRESS, MAGMOM)
 def correlation_text(r: float | None) -> str:
     """Format a correlation coefficient with four decimals, or the missing sign."""
     return MISSING if _absent(r) else f"{r:.4f}".replace("-", "−")
+
+
+def slope_text(slope: float | None) -> str:
+    """Format the slope of a line with three decimals, or the missing sign."""
+    return MISSING if _absent(slope) else f"{slope:.3f}".replace("-", "−")
+
+
+def interval_text(text: Callable[[float], str], value: float, low: float, high: float) -> str:
+    """A number with its interval where it has one, such as ``0.988 (0.986 to 0.990)``, each as ``text`` writes it."""
+    return text(value) if _absent(low) or _absent(high) else f"{text(value)} ({text(low)} to {text(high)})"
 
 
 def count_text(n: int) -> str:

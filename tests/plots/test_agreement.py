@@ -64,14 +64,14 @@ def test_the_line_of_total_least_squares_is_the_first_principal_axis() -> None:
     axis = np.linalg.svd(np.stack([x - x.mean(), y - y.mean()], axis=1))[2][0]
     assert (line.y[1] - line.y[0]) / (line.x[1] - line.x[0]) == pytest.approx(axis[1] / axis[0])
     assert np.interp(x.mean(), line.x, line.y) == pytest.approx(y.mean())
-    assert f"slope {axis[1] / axis[0]:.4f}" in line.name
+    assert f"slope {axis[1] / axis[0]:.3f}" in line.name
 
 
 def test_the_note_states_n_materials_r_and_how_it_was_made() -> None:
     x, y, materials = data(60)
     result = Agreement(60, 20, pearson=Estimate(-0.5, -0.61234, -0.4), slope=Estimate())
     figure = agreement_figure(x, y, ENERGY, result, words=["least-squares references", "Every value counts in full."])
-    assert note(figure) == "N = 60 · 20 materials · r = −0.5000 [−0.6123, −0.4000] · least-squares references · Every value counts in full."
+    assert note(figure) == "N = 60 · 20 materials · r = −0.5000 (−0.6123 to −0.4000) · least-squares references · Every value counts in full."
     assert not [t for t in figure.data if t.name and t.name.startswith("Total")]  # no slope, no line
 
 

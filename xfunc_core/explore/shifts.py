@@ -8,7 +8,7 @@ import pandas as pd
 from xfunc_core.analysis.agreement import MIN_MATERIALS
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.explore.compared import Source
-from xfunc_core.quantities import ENERGY, MISSING, count_text
+from xfunc_core.quantities import ENERGY, MISSING, count_text, interval_text
 from xfunc_core.references.merged_rows import merged_rows
 from xfunc_core.references.paired import PairedReferences, PairedScheme, compositions_of
 from xfunc_core.references.published import atomref
@@ -82,7 +82,7 @@ def shift_table(shifts: pd.DataFrame) -> pd.DataFrame:
 def _with_interval(shift: float, low: float, high: float) -> str:
     if not np.isfinite(shift):
         return MISSING
-    return f"{ENERGY.value(shift)} ({ENERGY.value(low)} to {ENERGY.value(high)})" if np.isfinite(low) else ENERGY.value(shift)
+    return interval_text(ENERGY.value, shift, low, high)
 
 
 def _materials_by_element(composition: np.ndarray, materials: np.ndarray) -> np.ndarray:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from xfunc_core.analysis.agreement import Agreement, Estimate
 from xfunc_core.explore.compared import Compared
-from xfunc_core.quantities import MISSING, Quantity, correlation_text, count_text
+from xfunc_core.quantities import MISSING, Quantity, correlation_text, count_text, interval_text, slope_text
 
 TOO_FEW = "too few to say"
 
@@ -47,10 +48,7 @@ class Statistic:
         estimate = self.of(agreement)
         if not estimate.known:
             return TOO_FEW if agreement.too_few else MISSING
-        number = self.text(quantity, estimate.value)
-        if not estimate.has_interval:
-            return number
-        return f"{number} ({self.text(quantity, estimate.low)} to {self.text(quantity, estimate.high)})"
+        return interval_text(partial(self.text, quantity), estimate.value, estimate.low, estimate.high)
 
 
 def _coefficient(_: Quantity, value: float) -> str:
@@ -94,7 +92,7 @@ STATISTICS: dict[str, Statistic] = {
             "Slope",
             "Of r²SCAN against PBE by total least squares.",
             _no_unit,
-            lambda _, value: f"{value:.3f}".replace("-", "−"),
+            lambda _, value: slope_text(value),
             1.0,
         ),
         Statistic("shift", "Mean r²SCAN − PBE", "Mean of the difference.", _unit, _value, 0.0),

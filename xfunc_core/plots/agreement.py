@@ -14,7 +14,7 @@ from xfunc_core.analysis.agreement import Agreement
 from xfunc_core.errors import DataError
 from xfunc_core.plots.density import BINS, add_density, centres, furthest_from_middle, padded
 from xfunc_core.plots.theme import PLAIN_NUMBERS, Palette, apply_theme, literal, nothing_to_draw, palette, scatter_class
-from xfunc_core.quantities import Functional, Quantity, correlation_text, count_text
+from xfunc_core.quantities import Functional, Quantity, correlation_text, count_text, interval_text, slope_text
 
 POINTS = 5_000
 """More values than this are drawn as a density."""
@@ -153,9 +153,7 @@ def _add_lines(
         if slope.value
         else np.array([x_low, x_high])
     )
-    name = f"Total least squares: slope {correlation_text(slope.value)}"
-    if math.isfinite(slope.low):
-        name += f" [{correlation_text(slope.low)}, {correlation_text(slope.high)}]"
+    name = f"Total least squares: slope {interval_text(slope_text, slope.value, slope.low, slope.high)}"
     fig.add_trace(
         go.Scatter(
             x=ends,
@@ -233,10 +231,7 @@ def _said(result: Agreement, parts: Sequence[_Values], selected: ArrayLike | Non
     said = [f"N = {count_text(result.n)}", f"{count_text(result.n_materials)} materials"]
     if math.isfinite(result.pearson.value):
         r = result.pearson
-        said.append(
-            f"r = {correlation_text(r.value)}"
-            + (f" [{correlation_text(r.low)}, {correlation_text(r.high)}]" if math.isfinite(r.low) else "")
-        )
+        said.append(f"r = {interval_text(correlation_text, r.value, r.low, r.high)}")
     if selected is not None:
         said.append(f"{count_text(int(np.asarray(selected, dtype=bool)[np.concatenate([p.row for p in parts])].sum()))} selected")
     return said

@@ -141,7 +141,7 @@ def _legend_text(method: Method, band: PowerLawBand | None) -> str:
         return method.label
     text = f"{method.label}: slope {band.fit.slope:.2f}"
     if math.isfinite(band.slope_low):
-        text += f" [{band.slope_low:.2f}, {band.slope_high:.2f}]"
+        text += f" ({band.slope_low:.2f} to {band.slope_high:.2f})"
     return text.replace("-", "−")
 
 
