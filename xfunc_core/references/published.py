@@ -67,7 +67,7 @@ def matpes_solids(functional: Functional) -> np.ndarray:
 
 @cache
 def _column(name: str) -> np.ndarray:
-    with (resources.files("xfunc_core.data") / "bundled" / "element-references.csv").open(encoding="ascii") as file:
+    with (resources.files("xfunc_core.references") / "element-references.csv").open(encoding="ascii") as file:
         rows = {row["element"]: row[name] for row in csv.DictReader(file)}
     column = np.array([float(rows[symbol] or "nan") for symbol in SYMBOLS[:N_REFERENCED]])
     column.setflags(write=False)
