@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, silu
 
 from xfunc_core.model import operations as plain
+from xfunc_core.model.activations import NORM_EPSILON
 from xfunc_core.model.basis import angle_basis, expanded, radial_basis
 from xfunc_core.model.fused import functions as compiled
 from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.layers import Angles, Bonds, Weights, angle_update, atom_convolution, bond_convolution
-from xfunc_core.model.operations import NORM_EPSILON, WIDTH, Edges, sum_by_owner
+from xfunc_core.model.operations import WIDTH, Edges, sum_by_owner
 
 GPA_PER_EV_PER_A3 = 160.21766208
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xfunc_core.model.activations import normalised, silu
+
 WIDTH = 64
 """Features of atoms, bonds and angles."""
-NORM_EPSILON = 1e-5
-"""What torch's LayerNorm adds to a variance."""
 
 
 class Edges(NamedTuple):
@@ -76,7 +76,7 @@ def convolve(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, weight
     Returns:
         Shape (n₁, 64).
     """
-    hidden = functional.silu(_gather_add(edges, at_first, at_second, own))
+    hidden = silu(_gather_add(edges, at_first, at_second, own))
     core, opening = (functional.linear(half, w, b) for half, w, b in zip(_halves(hidden), gate.linear, gate.bias, strict=True))
     messages = _gated(core, opening, gate)
     if len(own.features) == len(messages):
@@ -124,6 +124,5 @@ def _halves(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _gated(core: Tensor, opening: Tensor, gate: Gate) -> Tensor:
     if gate.scale is not None:
-        core = functional.layer_norm(core, (WIDTH,), gate.scale[0], gate.shift[0], NORM_EPSILON)
-        opening = functional.layer_norm(opening, (WIDTH,), gate.scale[1], gate.shift[1], NORM_EPSILON)
-    return functional.silu(core) * torch.sigmoid(opening)
+        core, opening = (torch.addcmul(gate.shift[k], normalised(half), gate.scale[k]) for k, half in enumerate((core, opening)))
+    return silu(core) * torch.sigmoid(opening)

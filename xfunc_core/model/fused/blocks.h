@@ -55,6 +55,16 @@ template <class T> void reduce(const Args<T>& a, std::initializer_list<Shared<T>
     for (int64_t thread = 0; thread < a.threads; thread++)
         for (Shared<T>* shared : all) shared->reduce(thread);
 }
+// The part of one block in sums over all positions: added up first, so that rounding errors do not grow with their number.
+template <class T> struct BlockSum {
+    T* into;
+    alignas(64) T block[PAIR] = {};
+    explicit BlockSum(T* into) : into(into) {}
+    ~BlockSum() {
+        if (into)
+            for (int k = 0; k < PAIR; k++) into[k] += block[k];
+    }
+};
 // Adds to the row of what a pair shares; its first position is the first to write there.
 template <class T> inline void add_shared(const Args<T>& a, int r, T* to, Vec<T> v) { store(to, a.paired && !(r & 1) ? v : load(to) + v); }
 

@@ -55,8 +55,9 @@ template <class T, bool LINEAR> void backward(Args<T>& a) {
         alignas(64) T gy[BLOCK * PAIR], h[BLOCK * PAIR], gpre[BLOCK * PAIR], local[BLOCK * PAIR];
         Norms<T> norms;
         T *to_first = firsts.of(thread), *to_second = seconds.of(thread), *to_weight = a.paired ? a.g_weight : weights.of(thread);
-        T *to_linear = linear.of(thread), *to_bias = bias.of(thread), *to_scale = scale.of(thread), *to_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
+        T *to_linear = linear.of(thread), *all_bias = bias.of(thread), *all_scale = scale.of(thread), *all_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
         blocks([&](int64_t start, int n) {
+            BlockSum<T> to_bias(all_bias), to_scale(all_scale), to_shift(all_shift);
             const T* y = (LINEAR ? a.y : a.pre) + start * PAIR;
             const T* cotangent = LINEAR ? a.cot_y : a.cot_pre;
             T* g_of_y = LINEAR ? gy : gpre;
@@ -76,14 +77,14 @@ template <class T, bool LINEAR> void backward(Args<T>& a) {
                         g *= load(a.weight + e.shared * WIDTH + c);
                     }
                     const Vec<T> gp = g * gate.t * gate.ds(), gq = g * gate.s * gate.dt();
-                    if (to_scale) {
-                        add(to_scale + c, gp * gate.x0), add(to_scale + WIDTH + c, gq * gate.x1);
-                        add(to_shift + c, gp), add(to_shift + WIDTH + c, gq);
+                    if (all_scale) {
+                        add(to_scale.block + c, gp * gate.x0), add(to_scale.block + WIDTH + c, gq * gate.x1);
+                        add(to_shift.block + c, gp), add(to_shift.block + WIDTH + c, gq);
                     }
                     store(g_of_y + r * PAIR + c, gp * gate.scale0), store(g_of_y + r * PAIR + WIDTH + c, gq * gate.scale1);
                 }
             }
-            norms.back(n, g_of_y, cotangent ? cotangent + start * PAIR : nullptr, to_bias);
+            norms.back(n, g_of_y, cotangent ? cotangent + start * PAIR : nullptr, all_bias ? to_bias.block : nullptr);
             if (LINEAR) {
                 T* gh = a.g_h ? a.g_h + start * PAIR : local;
                 both(n, gy, a.linear, gh);
@@ -142,8 +143,9 @@ template <class T, bool LINEAR> void double_backward(Args<T>& a) {
         alignas(64) T own[BLOCK * PAIR], tangent[BLOCK * PAIR], hidden[BLOCK * PAIR], gy[BLOCK * PAIR], gpre[BLOCK * PAIR];
         Norms<T> norms;
         T *to_out = outs.of(thread), *to_weight = a.paired ? a.c_weight : weights.of(thread);
-        T *to_linear = linear.of(thread), *to_scale = scale.of(thread), *to_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
+        T *to_linear = linear.of(thread), *all_scale = scale.of(thread), *all_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
         blocks([&](int64_t start, int n) {
+            BlockSum<T> to_scale(all_scale), to_shift(all_shift);
             own_products(a, start, n, a.t_features, own);
             for (int r = 0; r < n; r++) {
                 const Edge<T> e = edge(a, start + r);
@@ -190,9 +192,9 @@ template <class T, bool LINEAR> void double_backward(Args<T>& a) {
                     }
                     gp += gw * (gate.dds() * dp * gate.t + ds * dt * dq), gq += gw * (ds * dp * dt + gate.s * gate.ddt() * dq);
                     const Vec<T> g_dp = gw * ds * gate.t, g_dq = gw * gate.s * dt;
-                    if (to_scale) {
-                        add(to_scale + c, gp * gate.x0 + g_dp * dx0), add(to_scale + WIDTH + c, gq * gate.x1 + g_dq * dx1);
-                        add(to_shift + c, gp), add(to_shift + WIDTH + c, gq);
+                    if (all_scale) {
+                        add(to_scale.block + c, gp * gate.x0 + g_dp * dx0), add(to_scale.block + WIDTH + c, gq * gate.x1 + g_dq * dx1);
+                        add(to_shift.block + c, gp), add(to_shift.block + WIDTH + c, gq);
                     }
                     store(c_y + r * PAIR + c, gp * gate.scale0), store(c_y + r * PAIR + WIDTH + c, gq * gate.scale1);
                     store(g_of_y + r * PAIR + c, g_dp * gate.scale0), store(g_of_y + r * PAIR + WIDTH + c, g_dq * gate.scale1);

@@ -101,7 +101,7 @@ template <class T> inline Row<T> sigmoid(const Row<T>& a) {
 template <class T, int R, bool ADD> inline void tile(const T* a, long am, long ak, int depth, const T* b, long ldb, T* c, long ldc, const T* start) {
     Vec<T> total[R][TILE_VECTORS];
     for (int m = 0; m < R; m++)
-        for (int j = 0; j < TILE_VECTORS; j++) total[m][j] = ADD ? load(c + m * ldc + j * LANES<T>) : start ? load(start + j * LANES<T>) : Vec<T>{};
+        for (int j = 0; j < TILE_VECTORS; j++) total[m][j] = start ? load(start + j * LANES<T>) : Vec<T>{};
     for (int k = 0; k < depth; k++) {
         Vec<T> row[TILE_VECTORS];
         for (int j = 0; j < TILE_VECTORS; j++) row[j] = load(b + k * ldb + j * LANES<T>);
@@ -111,7 +111,7 @@ template <class T, int R, bool ADD> inline void tile(const T* a, long am, long a
         }
     }
     for (int m = 0; m < R; m++)
-        for (int j = 0; j < TILE_VECTORS; j++) store(c + m * ldc + j * LANES<T>, total[m][j]);
+        for (int j = 0; j < TILE_VECTORS; j++) store(c + m * ldc + j * LANES<T>, ADD ? load(c + m * ldc + j * LANES<T>) + total[m][j] : total[m][j]);
 }
 template <class T, bool ADD> inline void product(int rows, const T* a, long am, long ak, int depth, const T* b, long ldb, T* c, long ldc, const T* start = nullptr) {
     for (int n = 0; n < WIDTH; n += TILE_VECTORS * LANES<T>) {
