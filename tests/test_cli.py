@@ -546,7 +546,7 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
     command = f"{sys.executable} -m xfunc_core correlate --json | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, env={**os.environ, "XFUNC_HOME": str(home)}, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "Correlating …\n")
 
 
 def test_a_full_disk_under_stdout_is_a_sentence(home: Path) -> None:

@@ -41,6 +41,7 @@ log = logging.getLogger("xfunc.worker")
 
 MAY_CHANGE = ("device", "processes", "sweep")
 """Settings that may be edited between two attempts; any other would make one run out of two different ones."""
+_ONE_ENDED = "One of the processes of this run failed or was ended; the log has the details."
 _SECONDS_FOR_PROCESS_0 = 10.0
 """What ends one process often ends all: the one that may write gets the time to say it before torchrun ends it."""
 
@@ -53,7 +54,7 @@ def main(run_dir: str) -> int:
         level=logging.INFO, format="%(message)s" if together else "%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stdout
     )
     if not together and (n := _asked_processes(folder)) > 1:
-        return run_together("xfunc_core.worker", folder.path, n)
+        return _run_together(folder, n)
     try:
         if int(os.environ.get(RANK, 0)) > 0:
             return _follow(folder)
@@ -62,6 +63,14 @@ def main(run_dir: str) -> int:
     except XfuncError as error:
         log.error("%s", error)
         return 1
+
+
+def _run_together(folder: RunFolder, n: int) -> int:
+    """Run the folder as n processes, and record their end where none of them lived to do so."""
+    code = run_together("xfunc_core.worker", folder.path, n)
+    if code and folder.state() is RunState.LOST:
+        folder.finish(RunState.FAILED, _ONE_ENDED)
+    return code
 
 
 def _asked_processes(folder: RunFolder) -> int:
@@ -104,7 +113,7 @@ def _outcome(folder: RunFolder) -> tuple[RunState, str]:
         run(folder)
     except KeyboardInterrupt:
         if RANK in os.environ and not folder.cancel_requested():
-            return RunState.FAILED, "One of the processes of this run failed or was ended; the log has the details."
+            return RunState.FAILED, _ONE_ENDED
         kept = "the last recorded epoch is kept in the checkpoint" if folder.checkpoint.exists() else "no epoch was finished"
         log.info("Cancelled; %s.", kept)
         return RunState.CANCELLED, f"Cancelled; {kept}."
