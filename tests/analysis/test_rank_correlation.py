@@ -56,6 +56,21 @@ def test_influence_is_the_derivative_with_respect_to_the_weight(highest):
     assert got.kendall_influence.sum() == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize(("n", "r"), [(10, 0.6), (20, 0.99)])
+def test_spearmans_bias_is_that_of_normal_rows(n, r):
+    """Of infinitely many normal rows ρ = 6/π · arcsin(r/2); small samples lie below it on average by what is said."""
+    rng, found = np.random.default_rng(n), []
+    for _ in range(4000):
+        x, z = rng.normal(size=(2, n))
+        found.append(correlation(x, r * x + math.sqrt(1 - r * r) * z, np.ones(n)))
+    spearman, bias = (np.array([getattr(one, name) for one in found]) for name in ("spearman", "spearman_bias"))
+    expected = spearman.mean() - 6 / math.pi * math.asin(r / 2)
+    assert expected < -3 * spearman.std() / math.sqrt(4000)
+    assert bias.mean() == pytest.approx(expected, abs=3 * spearman.std() / math.sqrt(4000) + 0.1 * abs(expected))
+    twice = correlation(x, r * x + math.sqrt(1 - r * r) * z, np.full(n, 2.0))
+    assert twice.spearman_bias == pytest.approx(found[-1].spearman_bias)  # weights are of one scale or another
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(0, 40), max_size=40), st.integers(0, 1000))
 def test_smaller_values_before_are_weighed(values, seed):

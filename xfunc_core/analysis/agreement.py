@@ -23,6 +23,8 @@ MIN_ROWS = 3
 """Rows below which nothing is said: any two points lie on a line."""
 MIN_EFFECTIVE = 8
 """Effective number of materials below which no interval is given."""
+MIN_EFFECTIVE_OF_RANKS = 12
+"""The same for coefficients of ranks: of fewer, an interval near ±1 rests on one or two rows out of order and holds the truth too seldom."""
 RANKED_ROWS = 2_000_000
 """Rows of all groups together that ranks are taken of, about two seconds; larger groups are cut to a common size, whole materials at
 random."""
@@ -59,7 +61,7 @@ class Agreement:
     Attributes:
         n: rows that are finite on both sides and weigh something.
         n_materials: materials among them.
-        n_effective: materials of equal weight that would tell as much (Kish); below `MIN_EFFECTIVE` there are no intervals; 0 where too few.
+        n_effective: materials of equal weight that would tell as much (Kish); below `MIN_EFFECTIVE` (`MIN_EFFECTIVE_OF_RANKS`) there are no intervals; 0 where too few.
         n_ranked: rows that Spearman's and Kendall's coefficients are made of; fewer than ``n`` in very large groups.
         pearson: correlation coefficient.
         spearman: Pearson's coefficient of mid-ranks.
@@ -223,8 +225,9 @@ def _rank_estimates(table: _Table, places: np.ndarray, weights: np.ndarray, star
     found = rank_correlation(dense_ranks(table.x[places]), dense_ranks(table.y[places]), weights)
     values = np.array([found.spearman, found.kendall])
     ends = np.full((2, 2), np.nan)
-    if seed is not None and effective_number(np.add.reduceat(weights, starts)) >= MIN_EFFECTIVE:
-        ends = rank_intervals(values, np.stack([found.spearman_influence, found.kendall_influence]), weights, starts, seed)
+    if seed is not None and effective_number(np.add.reduceat(weights, starts)) >= MIN_EFFECTIVE_OF_RANKS:
+        influence = np.stack([found.spearman_influence, found.kendall_influence])
+        ends = rank_intervals(values, np.array([found.spearman_bias, 0.0]), influence, weights, starts, seed)
     return {name: _estimate(value, end) for name, value, end in zip(("spearman", "kendall"), values, ends, strict=True)}
 
 

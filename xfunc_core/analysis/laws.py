@@ -50,7 +50,9 @@ class MethodLaw:
             "r2": fit.r2 if fit else None,
             "n_runs": self.n_runs,
             "reason": self.reason,
-            "floor": {"value": self.floor.floor, "interval": [self.floor.floor_low, self.floor.floor_high]} if isinstance(self.floor, FloorLaw) else None,
+            "floor": {"value": self.floor.floor, "interval": [self.floor.floor_low, self.floor.floor_high]}
+            if isinstance(self.floor, FloorLaw)
+            else None,
             "left_out": self.left_out.__dict__ if self.left_out else None,
         }
 

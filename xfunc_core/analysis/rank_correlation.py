@@ -21,11 +21,14 @@ class RankCorrelation:
 
     Attributes:
         spearman, kendall: the coefficients.
+        spearman_bias: what Spearman's lies above that of infinitely many rows on average, 3(τ − ρ)/(n + 1) for n independent rows (Kendall,
+            Rank Correlation Methods, 1970); n is the effective number of the rows' weights. Kendall's has none.
         spearman_influence, kendall_influence: shape (n,), of each row.
     """
 
     spearman: float
     kendall: float
+    spearman_bias: float
     spearman_influence: np.ndarray
     kendall_influence: np.ndarray
 
@@ -60,13 +63,14 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankCo
         weight: shape (n,), above zero.
     """
     if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return RankCorrelation(np.nan, np.nan, np.full(x.size, np.nan), np.full(x.size, np.nan))
+        return RankCorrelation(np.nan, np.nan, np.nan, np.full(x.size, np.nan), np.full(x.size, np.nan))
     by_x = _place((x << 31) + (y.max() - y), x, weight)
     by_y = _place((y << 31) + x, y, weight)
     concordance = _concordance(x, y, by_x, by_y, weight)
     kendall, kendall_influence = _kendall(concordance, by_x, by_y, weight)
     spearman, spearman_influence = _spearman(by_x, by_y, weight)
-    return RankCorrelation(spearman, kendall, spearman_influence, kendall_influence)
+    bias = 3 * (kendall - spearman) / (weight.sum() ** 2 / (weight @ weight) + 1)
+    return RankCorrelation(spearman, kendall, float(bias), spearman_influence, kendall_influence)
 
 
 def _place(key: np.ndarray, code: np.ndarray, weight: np.ndarray) -> _Place:
