@@ -64,7 +64,9 @@ def test_whole_weights_are_repeated_rows(drawn):
     x_all, y_all = (np.repeat(side, weights.astype(int)) for side in (x, y))
     repeated = np.repeat(np.arange(x.size), weights.astype(int))
     weighted = agreement(x, y, np.arange(x.size), weights, intervals=False)
-    assert values(weighted) == pytest.approx(values(agreement(x_all, y_all, repeated, intervals=False)), rel=1e-9, abs=1e-9, nan_ok=True)
+    expected = values(agreement(x_all, y_all, repeated, intervals=False))
+    # On an exact line the spread is the root of a sum that rounding leaves at 1e-16 or so.
+    assert values(weighted) == pytest.approx(expected, rel=1e-9, abs=1e-7, nan_ok=True)
     if np.ptp(x) and np.ptp(y) and weighted.slope.known:
         assert values(weighted) == pytest.approx(independent(x_all, y_all), rel=1e-7, abs=1e-7)
 
