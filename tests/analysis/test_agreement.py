@@ -125,6 +125,18 @@ def test_constant_sides_leave_undefined_what_needs_a_slope(intervals):
     )
 
 
+@pytest.mark.parametrize(("x_last", "y_last"), [(1e300, 1e300), (-1e308, 1e308), (0.0, -1e200)])
+def test_absurd_values_leave_blank_what_overflows(x_last, y_last):
+    """Squares of 1e200 are infinite: nothing is infinite, nothing is taken for too few, and ranks do not mind."""
+    x, y, materials = rows(40)
+    x, y = np.append(x, x_last), np.append(y, y_last)
+    found = agreement(x, y, np.append(materials, 99))
+    assert not found.too_few and found.n == 41
+    assert found.spearman.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert not found.pearson.known and not found.slope.known
+    assert not any(math.isinf(number) for name in STATISTICS for number in vars(getattr(found, name)).values())
+
+
 def test_a_line_without_a_direction_has_no_slope():
     turn = np.arange(12) * np.pi / 6
     round_ = agreement(np.cos(turn), np.sin(turn), np.arange(12))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from xfunc_core.data.library import open_dataset
@@ -31,6 +32,11 @@ def test_a_fit_on_the_same_frames_is_said_to_be_in_sample_with_its_numbers(make)
     assert "The references are 2 numbers per functional fitted on these same 3 frames, so the referenced correlation is in-sample." in said
     assert not any("fixed ratios" in s or "exact" in s for s in said)
     assert not any("in-sample" in s for s in explore(pairs, "total").caveats)
+    said = explore(pairs, "referenced", keep=np.array([True, False, True, False])).caveats
+    assert (
+        "The references are 2 numbers per functional fitted on all 3 frames with both energies, whatever the filter, so the referenced correlation is in-sample."
+        in said
+    )
 
 
 def test_fixed_ratios_are_said_and_their_sum_is_enough_for_a_frame_of_both(make) -> None:

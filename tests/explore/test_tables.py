@@ -46,6 +46,11 @@ def test_too_few_is_said_and_counts_have_no_interval() -> None:
     assert STATISTICS["shift"].title(ENERGY) == "Mean r²SCAN − PBE (eV/atom)" and STATISTICS["mae"].title(FORCE) == "MAE (meV/Å)"
 
 
+def test_coefficients_have_the_same_colours_whatever_the_data() -> None:
+    ends = {key: (s.middle - s.reach, s.middle + s.reach) for key, s in STATISTICS.items() if s.reach is not None}
+    assert ends == dict.fromkeys(("pearson", "spearman", "kendall"), (-1.0, 1.0))
+
+
 def test_tables_of_the_bundled_pairs(bundled_home) -> None:
     root = bundled_home / "datasets"
     pairs = pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan"))

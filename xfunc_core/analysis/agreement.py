@@ -89,7 +89,7 @@ class Agreement:
     @property
     def too_few(self) -> bool:
         """Whether there are too few rows or materials to say anything."""
-        return not self.shift.known
+        return self.n_effective == 0
 
 
 STATISTICS = ("pearson", "spearman", "kendall", "slope", "shift", "mae", "rmse", "spread")
@@ -199,8 +199,9 @@ def _of_group(table: _Table, places: np.ndarray, weights: np.ndarray, limit: int
     starts = np.flatnonzero(np.diff(material, prepend=-1))
     if places.size < MIN_ROWS or starts.size < MIN_MATERIALS:
         return Agreement(places.size, starts.size)
-    sums = cluster_sums(table.x[places], table.y[places], weights, starts)
-    values = moment_values(sums)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = cluster_sums(table.x[places], table.y[places], weights, starts)
+        values = moment_values(sums)
     n_effective = effective_number(sums.columns[0])
     ends = np.full((len(values), 2), np.nan)
     if seed is not None and n_effective >= MIN_EFFECTIVE:
@@ -232,6 +233,6 @@ def _rank_estimates(table: _Table, places: np.ndarray, weights: np.ndarray, star
 
 
 def _estimate(value: float, ends: np.ndarray) -> Estimate:
-    if math.isnan(value):
+    if not math.isfinite(value):  # absurd values overflow
         return Estimate()
     return Estimate(float(value), float(ends[0]), float(ends[1]))

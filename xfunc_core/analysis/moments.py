@@ -100,8 +100,9 @@ def moments(sums: np.ndarray, mean_d: float) -> Moments:
 
 
 def moment_values(clusters: ClusterSums) -> dict[str, float]:
-    """The statistics that follow from moments, by name; NaN where a constant side, or no direction, leaves one undefined."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    """The statistics that follow from moments, by name; NaN where a constant side, or no direction, leaves one
+    undefined; NaN or infinite where values overflow."""
+    with np.errstate(all="ignore"):
         m = moments(clusters.columns.sum(axis=1), clusters.mean_d)
         spread = 0.0 if clusters.constant_y else np.sqrt(m.residual)
         values = {
@@ -112,8 +113,8 @@ def moment_values(clusters: ClusterSums) -> dict[str, float]:
             "rmse": np.sqrt(m.mse),
             "spread": spread,
         }
+        upright_or_round = abs(m.xy) <= 1e-12 * max(m.xx, m.yy) and m.yy >= m.xx * (1 - 1e-12)
     constant = clusters.constant_x or clusters.constant_y
-    upright_or_round = abs(m.xy) <= 1e-12 * max(m.xx, m.yy) and m.yy >= m.xx * (1 - 1e-12)
     undefined = {"pearson": constant, "slope": constant or upright_or_round, "spread": clusters.constant_x}
     return {name: float("nan") if undefined.get(name) else float(value) for name, value in values.items()}
 

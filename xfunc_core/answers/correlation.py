@@ -66,6 +66,8 @@ def correlate(names: Sequence[str], wanted: Wanted, say: Say) -> Answer:
     references = paired_references(source, PairedScheme(wanted.references))
     shown = _explorations(source, references, wanted, mask)
     caveats = _caveats(shown, references.scheme)
+    if mask is not None and not wanted.quantity:
+        caveats.append("The shifts per element are those of all pairs, whatever the filter.")
     if not wanted.quantity:  # the caveats of what has no rows say so
         shown = {key: found for key, found in shown.items() if len(found.rows)} or shown
     shifts = None if wanted.quantity else element_shifts(source, references)

@@ -20,6 +20,8 @@ LABELS = tuple(f"{label}_{f.value}" for label in ("energy", "formation_energy", 
 """What a row may hold for each functional: eV/atom, eV/atom, Å³/atom."""
 MOST_ATOMS = 1_000_000
 """Of one cell; more is a mistake."""
+LARGEST = 1e7
+"""Of what a row may hold, eV/atom or Å³/atom: all electrons of plutonium have some 10⁶ eV, and larger numbers overflow when they are squared."""
 _ABSENT = {"", "nan", "none", "null", "na", "n/a", "-", "–"}
 _COLUMNS = 128
 
@@ -162,11 +164,15 @@ class RowParser:
                 if f"volume_per_atom_{f.value}" in self._places
                 else numbers[f"volume_{f.value}"] / n_atoms
             )
-            if volume <= 0:
+            if volume <= 0 or volume > LARGEST:
                 raise DataError(f"{volume:g} Å³/atom is no volume")
+            formation_energy = numbers[f"formation_energy_{f.value}"]
+            for number in (energy, formation_energy):
+                if abs(number) > LARGEST:
+                    raise DataError(f"{number:g} eV/atom is no energy")
             labels |= {
                 f"energy_{f.value}": energy,
-                f"formation_energy_{f.value}": numbers[f"formation_energy_{f.value}"],
+                f"formation_energy_{f.value}": formation_energy,
                 f"volume_{f.value}": volume,
             }
         return labels

@@ -19,7 +19,7 @@ def caveats(source: Source, rows: ComparedRows, references: PairedReferences | N
     return [
         *_nothing(source, rows, n_kept),
         *_scales(source, rows.key),
-        *_references(source, references),
+        *_references(source, references, n_kept),
         *_one_sided(rows),
         *rows.notes,
         *_left_out(source, rows),
@@ -51,13 +51,14 @@ def _scales(source: Source, key: str) -> Iterator[str]:
         )
 
 
-def _references(source: Source, references: PairedReferences | None) -> Iterator[str]:
+def _references(source: Source, references: PairedReferences | None, n_kept: int) -> Iterator[str]:
     if references is None:
         return
     n = count_text(references.n_frames)
     if references.scheme is PairedScheme.LSTSQ:
         n_elements = int(np.isfinite(references.pbe).sum())
-        yield f"The references are {n_elements} numbers per functional fitted on these same {n} frames, so the referenced correlation is in-sample."
+        frames = f"these same {n} frames" if n_kept == len(source) else f"all {n} frames with both energies, whatever the filter"
+        yield f"The references are {n_elements} numbers per functional fitted on {frames}, so the referenced correlation is in-sample."
     if references.undetermined:
         yield f"{', '.join(references.open_elements)} occur in fixed ratios only: their shifts are known in sum, not one by one, and are left blank."
     if references.is_exact:

@@ -24,6 +24,7 @@ class Statistic:
         unit_of: its unit for a quantity; '' where it has none.
         text: its number for a quantity, without the unit.
         middle: the value that the middle of a diverging colour scale stands for; None for a scale that only rises.
+        reach: how far from the middle the ends of that scale lie, the same for all data; None where the furthest value says so.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Statistic:
     unit_of: Callable[[Quantity], str]
     text: Callable[[Quantity, float], str]
     middle: float | None = None
+    reach: float | None = None
 
     def of(self, agreement: Agreement) -> Estimate:
         """Its value and interval; a count has no interval."""
@@ -82,10 +84,16 @@ def _error_unit(quantity: Quantity) -> str:
 STATISTICS: dict[str, Statistic] = {
     s.key: s
     for s in (
-        Statistic("pearson", "Pearson r", "Linear correlation coefficient.", _no_unit, _coefficient, 0.0),
-        Statistic("spearman", "Spearman ρ", "Correlation of ranks.", _no_unit, _coefficient, 0.0),
+        Statistic("pearson", "Pearson r", "Linear correlation coefficient.", _no_unit, _coefficient, 0.0, 1.0),
+        Statistic("spearman", "Spearman ρ", "Correlation of ranks.", _no_unit, _coefficient, 0.0, 1.0),
         Statistic(
-            "kendall", "Kendall τ", "Share of pairs of rows in the same order less that in the other, τ_b.", _no_unit, _coefficient, 0.0
+            "kendall",
+            "Kendall τ",
+            "Share of pairs of rows in the same order less that in the other, τ_b.",
+            _no_unit,
+            _coefficient,
+            0.0,
+            1.0,
         ),
         Statistic(
             "slope",

@@ -43,7 +43,7 @@ class PairedScheme(Enum):
     def sentence(self) -> str:
         """What is subtracted, for a reader."""
         return {
-            "lstsq": "Energies minus one number per element and functional, fitted by least squares on all of these frames.",
+            "lstsq": "Energies minus one number per element and functional, fitted by least squares on all pairs.",
             "isolated-atoms": "Energies minus those of isolated atoms in the same functional, as the data name them.",
             "atomref": "Energies minus the AtomRefs that CHGNet ships: those of MPtrj for PBE, those of MP-r²SCAN for r²SCAN.",
             "matpes-atoms": "Energies minus those of isolated atoms that MatPES published for each functional.",
