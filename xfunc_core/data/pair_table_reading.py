@@ -35,8 +35,8 @@ def read_pair_rows(path: Path, columns: Mapping[str, str] | None = None, energie
     if energies not in {verdict.value for verdict in Verdict}:
         raise DataError(f"Energies are 'total' or 'per-atom', not {energies[:40]!r}: say one of these, or nothing.")
     watch = watch or Watch(path, None)
-    with open_plain(watch.path(Stage.READING)) as stream:
-        lines = _table(path, io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
+    with open_plain(watch.path(Stage.READING)) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        lines = _table(path, text)
         _, header = next(lines)
         parser = RowParser(header, recognise(header, columns), energies)
         for line, cells in watch.counted(lines):
@@ -50,8 +50,8 @@ def read_header(path: Path) -> list[str]:
     Raises:
         DataError: the file is no table.
     """
-    with open_plain(path) as stream:
-        return next(_table(path, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")))[1]
+    with open_plain(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        return next(_table(path, text))[1]
 
 
 def _table(path: Path, text: io.TextIOWrapper) -> Iterator[tuple[int, list[str]]]:
