@@ -247,6 +247,14 @@ def test_a_formula_that_contradicts_the_composition_is_left_out(table: Import) -
     assert found.frames["n_atoms"].tolist() == [8, 8]
 
 
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 400, "1e400", "1e308", "true", "NaN", '""2""', "null", "[1]"])
+def test_a_composition_of_absurd_numbers_is_left_out(number: str, table: Import) -> None:
+    header = "material_id,composition,e_pbe_per_atom,e_r2scan_per_atom"
+    found = table(f'{header}\nm1,"{{""N"": {number}}}",-1,-2\nm2,N2,-1,-2\n')
+    (left_out,) = reasons(found)
+    assert left_out[0] == 2 and ("atoms of N" in left_out[1] or "holds what is no number" in left_out[1])
+
+
 def test_labels_that_are_absent_are_kept_and_counted(table: Import) -> None:
     found = table(f"{HEADER}\nmp-1,NaCl,,-2\nmp-2,NaCl,-1,nan\nmp-3,NaCl,-1,-2\n")
     assert np.isnan(found.energy_pbe).tolist() == [True, False, False]

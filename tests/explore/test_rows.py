@@ -180,11 +180,24 @@ def test_magnetic_moments_and_angles_of_real_pairs_equal_numpy(bundled_home) -> 
     assert found.n == len(a)
     assert found.pearson.value == pytest.approx(np.corrcoef(a, b)[0, 1])
     assert found.mae.value == pytest.approx(np.abs(b - a).mean())
-    angle = explore(pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan")), "force_angle")
+    pairs = pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan"))
+    angle = explore(pairs, "force_angle")
     assert angle.overall.shift.value == pytest.approx(angle.rows.y.mean())
     assert angle.overall.rmse.value == pytest.approx(np.sqrt(np.square(angle.rows.y).mean()))
-    assert angle.medians[""] == pytest.approx(np.median(angle.rows.y))
     assert np.isnan([angle.overall.pearson.value, angle.overall.slope.value]).all()
+
+
+def test_medians_are_those_of_each_group_by_its_weights(bundled_home) -> None:
+    root = bundled_home / "datasets"
+    pairs = pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan"))
+    angle = explore(pairs, "force_angle")
+    assert angle.medians["O"] == pytest.approx(np.median(angle.rows.y[angle.rows.element == 8]))
+    oxides = angle.chemistry_groups.rows_of("oxides")
+    assert len(oxides) > 5 and angle.medians["oxides"] == pytest.approx(np.median(angle.rows.y[oxides]))
+    assert chemistry_table(angle).set_index("Chemistry").loc["oxides", "Median (°)"] == f"{np.median(angle.rows.y[oxides]):.1f}"
+    weighted = explore(pairs, "force_angle", attribution=Attribution.WEIGHTED)
+    share, median = pairs.composition[weighted.rows.pair, 7], weighted.medians["O"]
+    assert share[weighted.rows.y < median].sum() < share.sum() / 2 <= share[weighted.rows.y <= median].sum()
 
 
 @pytest.mark.parametrize(

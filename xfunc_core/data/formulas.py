@@ -13,6 +13,8 @@ from xfunc_core.errors import DataError
 _TOKEN = re.compile(r"([A-Z][a-z]?)|([(\[])|([)\]])|(\d+(?:\.\d+)?|\.\d+)|([·•∙⋅*])|(\s+)")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LONGEST = 500
+_MOST = 1e6
+"""Atoms of one element; more is a mistake."""
 
 
 def parse_formula(text: str) -> dict[str, float]:
@@ -45,12 +47,12 @@ def parse_composition(text: str) -> dict[str, float]:
     if not text.strip().startswith("{"):
         return parse_formula(text)
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_int=float)  # whole numbers of any length, too
     except (ValueError, RecursionError) as error:
         raise DataError(f"its composition {text[:30]!r} is no JSON") from error
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in content.values()):
+    if not all(isinstance(n, float) for n in content.values()):
         raise DataError(f"its composition {text[:30]!r} holds what is no number")
-    return _checked({str(symbol): float(n) for symbol, n in content.items()}, text)
+    return _checked(content, text)
 
 
 def hill_formula(counts: Mapping[str, float]) -> str:
@@ -130,7 +132,7 @@ def _checked(counts: dict[str, float], text: str) -> dict[str, float]:
             raise DataError(f"{symbol[:10]!r} in {text[:30]!r} is no element")
         if Z_OF[symbol] > N_REFERENCED:
             raise DataError(f"{symbol} lies beyond {SYMBOLS[N_REFERENCED - 1]}, the last element that CHGNet knows")
-        if not (math.isfinite(n) and n >= 0):
+        if not 0 <= n <= _MOST:
             raise DataError(f"{text[:30]!r} counts {n:g} atoms of {symbol}")
     present = {symbol: n for symbol, n in counts.items() if n > 0}
     if not present:

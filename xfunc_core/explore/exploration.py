@@ -94,10 +94,15 @@ class Exploration:
 
     @property
     def medians(self) -> dict[str, float]:
-        """Median of the difference (of a one-sided quantity: of itself) overall, under '', and by element; NaN where nothing can be said."""
-        difference, found = self.rows.difference, {"": self.overall} | self.by_element
-        rows = {"": slice(None)} | {name: self.element_groups.rows_of(name) for name in self.element_groups.names}
-        return {name: float("nan") if one.too_few else float(np.median(difference[rows[name]])) for name, one in found.items()}
+        """Median of the difference (of a one-sided quantity: of itself) by element and by chemistry, weighted where rows are; NaN where
+        nothing can be said."""
+        found, difference = {}, self.rows.difference
+        for groups, agreed in ((self.element_groups, self.by_element), (self.chemistry_groups, self.by_chemistry)):
+            for k, (name, one) in enumerate(agreed.items()):
+                place = slice(groups.indptr[k], groups.indptr[k + 1])
+                weights = None if groups.weights is None else groups.weights[place]
+                found[name] = float("nan") if one.too_few else _median(difference[groups.rows[place]], weights)
+        return found
 
     @property
     def caveats(self) -> list[str]:
@@ -107,6 +112,13 @@ class Exploration:
     @property
     def _x(self) -> np.ndarray:
         return np.zeros(len(self.rows)) if self.rows.one_sided else self.rows.x
+
+
+def _median(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """The value that half of the weight lies at or below."""
+    if weights is None:
+        return float(np.median(values))
+    return float(np.quantile(values, 0.5, weights=weights, method="inverted_cdf"))
 
 
 def explore(
