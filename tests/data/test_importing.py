@@ -189,7 +189,7 @@ def test_disk_that_fills_at_the_last_moment_is_said(document: Make, write: Write
     def full(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(writer_module.DatasetWriter, "_take_name", full)
+    monkeypatch.setattr(writer_module, "take_name", full)
     with pytest.raises(DataError, match="is full"):
         import_file(write([document()]), root, name="d")
     assert left_in(root) == []

@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pymatgen.core import Composition, Element
 
+from xfunc_core.data import folders
 from xfunc_core.data import writer as writer_module
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.folders import LEFTOVER_AGE
 from xfunc_core.data.frame import Frame
-from xfunc_core.data.writer import LEFTOVER_AGE, DatasetWriter, formula
+from xfunc_core.data.writer import DatasetWriter, formula
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
 
@@ -157,15 +159,15 @@ def test_replaced_dataset_stays_readable_for_who_has_it_open(root: Path) -> None
 
 def test_two_who_replace_at_once_leave_one_whole_dataset(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(root, [simple("old")])
-    real = writer_module.discard
+    real = folders._discard
 
     def while_another_is_quicker(folder: Path) -> None:
-        monkeypatch.setattr(writer_module, "discard", real)
+        monkeypatch.setattr(folders, "_discard", real)
         write(root, [simple("theirs")], replace=True)
         shutil.rmtree(folder)
         real(folder)
 
-    monkeypatch.setattr(writer_module, "discard", while_another_is_quicker)
+    monkeypatch.setattr(folders, "_discard", while_another_is_quicker)
     assert write(root, [simple("ours")], replace=True).table["frame_id"].tolist() == ["ours"]
     assert os.listdir(root) == ["d"]
 

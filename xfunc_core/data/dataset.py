@@ -15,9 +15,8 @@ Absent labels are NaN. One dataset holds the labels of one functional. Folders a
 
 from __future__ import annotations
 
-import json
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xfunc_core.data.description import DatasetInfo
+from xfunc_core.data.folders import read_report
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
@@ -178,13 +178,7 @@ class Dataset:
         Raises:
             DataError: report.json is missing or damaged.
         """
-        try:
-            report = json.loads((self.path / "report.json").read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise self._damaged("report.json", str(error)) from error
-        if not isinstance(report, dict) or not all(isinstance(report.get(part), list) for part in ("dropped", "masked")):
-            raise self._damaged("report.json", "it is no report")
-        return report
+        return read_report(self.path / "report.json", ("dropped", "masked"), partial(self._damaged, "report.json"))
 
     def _map(self, name: str, column: tuple[str, tuple[int, ...]], rows: int) -> np.ndarray:
         path = array_file(self.path, name)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from xfunc_core.data.folders import read_description, wrong_field
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
 
 SCHEMA_VERSION = 2
+KIND = "dataset"
+"""What it is called in sentences."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,7 @@ class DatasetInfo:
         Raises:
             DataError: there is no dataset, it is of another schema version, or its dataset.json was damaged.
         """
-        try:
-            content = json.loads((folder / "dataset.json").read_bytes())
-        except FileNotFoundError as error:
-            raise DataError(f"There is no dataset {folder.name!r} in {folder.parent}: import it first.") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise _damaged(folder, str(error)) from error
-        if isinstance(content, dict) and content.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-            raise DataError(f"Dataset {folder.name!r} was written by another version of xfunc: delete the folder {folder} and import it again.")
+        content = read_description(folder / "dataset.json", KIND, SCHEMA_VERSION, partial(_damaged, folder))
         problem = _problem(content)
         if problem:
             raise _damaged(folder, problem)
@@ -83,33 +77,11 @@ def _damaged(folder: Path, reason: str) -> DataError:
     return DataError(f"Dataset {folder.name!r} cannot be opened, its dataset.json is damaged ({reason}): delete the folder {folder} and import it again.")
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int or (type(value) is float and math.isfinite(value))
-
-
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
-    "int": _is_count,
-    "dict[str, int]": lambda value: isinstance(value, dict) and all(map(_is_count, value.values())),
-    "dict[str, float]": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
-}
-"""Whether a JSON value is of the type that a field of `DatasetInfo` is annotated with."""
-
-
 def _problem(content: Any) -> str:
     """What is wrong with the content of a dataset.json, '' if nothing."""
-    if not isinstance(content, dict):
-        return "it is no JSON object"
-    known = {f.name: str(f.type) for f in fields(DatasetInfo)}
-    optional = {"energy_scale", "licence", "citation", "isolated_atoms", "importer", "schema_version"}
-    wrong = sorted(set(known) - set(content) - optional | set(content) - set(known))
-    wrong += [name for name, kind in known.items() if name in content and not _CHECKS[kind](content[name])]
+    wrong = wrong_field(content, DatasetInfo)
     if wrong:
-        return f"its {wrong[0][:40]!r} is missing, unknown or no {known.get(wrong[0], 'part of it')}"
+        return wrong
     if content["functional"] not in {functional.value for functional in Functional}:
         return f"it names no functional that xfunc knows but {content['functional'][:40]!r}"
     if not set(content["elements"]) | set(content.get("isolated_atoms", {})) <= set(Z_OF):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from xfunc_core.data.batch import FrameBatch
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.description import KIND
+from xfunc_core.data.folders import taken
 from xfunc_core.data.formats.ase_db import read_ase_db
 from xfunc_core.data.formats.detection import detect
 from xfunc_core.data.formats.extxyz import read_extxyz
@@ -122,7 +124,7 @@ def import_file(
     report = ImportReport()
     try:
         if not replace and (root / name).exists():
-            raise DataError(f"There is already a dataset named {name!r}: choose another name, or delete it first.")
+            raise taken(KIND, name)
         format = format or detect(path)
         watch = Watch(path, tell)
         digest = _sha256(watch.path(Stage.CHECKING), format)

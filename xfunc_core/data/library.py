@@ -9,8 +9,9 @@ from importlib import resources
 from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.description import KIND
+from xfunc_core.data.folders import delete_folder, opened
 from xfunc_core.data.importing import import_file
-from xfunc_core.data.writer import discard
 from xfunc_core.errors import DataError
 
 
@@ -67,13 +68,12 @@ def list_datasets(root: Path) -> list[Dataset]:
     Raises:
         DataError: ``root`` is there but cannot be listed.
     """
-    opened = (_open(path) for path in _folders(root))
-    return sorted((d for d in opened if isinstance(d, Dataset)), key=lambda d: d.info.title.lower())
+    return sorted((d for d in opened(root, KIND, Dataset) if isinstance(d, Dataset)), key=lambda d: d.info.title.lower())
 
 
 def damaged(root: Path) -> list[str]:
     """One sentence for every folder that cannot be opened as a dataset."""
-    return [str(d) for d in (_open(path) for path in _folders(root)) if isinstance(d, DataError)]
+    return [str(d) for d in opened(root, KIND, Dataset) if isinstance(d, DataError)]
 
 
 def open_dataset(root: Path, name: str) -> Dataset:
@@ -91,13 +91,7 @@ def delete_dataset(root: Path, name: str) -> None:
     Raises:
         DataError: there is none of that name, or the system refuses.
     """
-    folder = _folder(root, name)
-    try:
-        if not folder.is_dir():
-            raise DataError(f"There is no dataset {name!r} in {root}.")
-        discard(folder)
-    except OSError as error:
-        raise DataError(f"Dataset {name!r} cannot be deleted ({error.strerror or error}): check the permissions of {folder}.") from error
+    delete_folder(_folder(root, name), KIND)
 
 
 def _folder(root: Path, name: str) -> Path:
@@ -105,22 +99,6 @@ def _folder(root: Path, name: str) -> Path:
     if not name or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
         raise DataError(f"{name[:70]!r} is no dataset name: choose one of those listed.")
     return root / name
-
-
-def _folders(root: Path) -> list[Path]:
-    try:
-        return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DataError(f"The datasets in {root} cannot be listed ({error.strerror or error}): check the path and its permissions, or set XFUNC_HOME to another place.") from error
-
-
-def _open(path: Path) -> Dataset | DataError:
-    try:
-        return Dataset(path)
-    except DataError as error:
-        return error
 
 
 def _install(bundled: Bundled, root: Path) -> None:
@@ -138,8 +116,10 @@ def _install(bundled: Bundled, root: Path) -> None:
 
 
 def _is_installed(bundled: Bundled, root: Path) -> bool:
-    found = _open(root / bundled.name)
-    return isinstance(found, Dataset) and found.info.source_sha256 == _bundled_sha256(bundled.file)
+    try:
+        return Dataset(root / bundled.name).info.source_sha256 == _bundled_sha256(bundled.file)
+    except DataError:
+        return False
 
 
 @cache

@@ -13,10 +13,8 @@ A `PairTable` answers what `xfunc_core.data.pairs.Pairs` answers, as far as a ta
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,14 @@ import pandas as pd
 import pyarrow as pa
 from scipy.sparse import csr_array
 
+from xfunc_core.data.folders import read_description, read_report, wrong_field
 from xfunc_core.data.pair_table_rows import LABELS
 from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import DataError
 
 SCHEMA_VERSION = 1
+KIND = "pair table"
+"""What it is called in sentences."""
 PAIRS = "pairs.arrow"
 COLUMNS = pa.schema(
     [
@@ -89,18 +90,11 @@ class PairTableInfo:
         Raises:
             DataError: there is no table, it is of another version, or its table.json was damaged.
         """
-        try:
-            content = json.loads((folder / "table.json").read_bytes())
-        except FileNotFoundError as error:
-            raise DataError(f"There is no pair table {folder.name!r} in {folder.parent}: import it first.") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise _damaged(folder, "table.json", str(error)) from error
-        if isinstance(content, dict) and content.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-            raise DataError(
-                f"Pair table {folder.name!r} was written by another version of xfunc: delete the folder {folder} and import it again."
-            )
-        if not _is_info(content):
-            raise _damaged(folder, "table.json", "it is no description of a table")
+        damaged = partial(_damaged, folder, "table.json")
+        content = read_description(folder / "table.json", KIND, SCHEMA_VERSION, damaged)
+        wrong = wrong_field(content, cls)
+        if wrong or not set(content["elements"]) <= set(Z_OF):
+            raise damaged(wrong or "it names what is no element")
         return replace(cls(**content), name=folder.name)
 
 
@@ -213,13 +207,7 @@ class PairTable:
         Raises:
             DataError: report.json is missing or damaged.
         """
-        try:
-            report = json.loads((self.path / "report.json").read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise _damaged(self.path, "report.json", str(error)) from error
-        if not isinstance(report, dict) or not isinstance(report.get("dropped"), list):
-            raise _damaged(self.path, "report.json", "it is no report")
-        return report
+        return read_report(self.path / "report.json", ("dropped",), partial(_damaged, self.path, "report.json"))
 
     def queried(self) -> pa.Table:
         """The columns that a `xfunc_core.data.query.FrameQuery` asks; energy and volume are those of r²SCAN, what a table has not is missing."""
@@ -235,18 +223,3 @@ class PairTable:
 
 def _damaged(folder: Path, file: str, reason: str) -> DataError:
     return DataError(f"Pair table {folder.name!r} is damaged ({file}: {reason}): delete the folder {folder} and import it again.")
-
-
-def _is_info(content: Any) -> bool:
-    if not isinstance(content, dict):
-        return False
-    kinds = {"str": str, "int": int, "dict[str, int]": dict}
-    known = {name: kinds[str(one.type)] for name, one in PairTableInfo.__dataclass_fields__.items()}
-    optional = {"n_dropped", "energy_scale", "licence", "citation", "schema_version"}
-    if set(content) - set(known) or set(known) - set(content) - optional:
-        return False
-    return all(type(value) is known[name] for name, value in content.items()) and _counts(content) and set(content["elements"]) <= set(Z_OF)
-
-
-def _counts(content: Mapping[str, Any]) -> bool:
-    return all(type(n) is int and n >= 0 for n in (content["n_pairs"], *content["elements"].values(), *content["labelled"].values()))

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from xfunc_core.data.folders import delete_folder, hidden_folder, opened, take_name, taken
 from xfunc_core.data.formats.opening import open_file
 from xfunc_core.data.importing import ImportReport, check_name
-from xfunc_core.data.pair_table import COLUMNS, PAIRS, PairTable, PairTableInfo
+from xfunc_core.data.pair_table import COLUMNS, KIND, PAIRS, PairTable, PairTableInfo
 from xfunc_core.data.pair_table_columns import PATTERNS, is_pair_header
 from xfunc_core.data.pair_table_reading import read_header, read_pair_rows
 from xfunc_core.data.pair_table_rows import LABELS, PairRows
 from xfunc_core.data.watching import Reading, Stage, Watch
-from xfunc_core.data.writer import discard, remove_leftovers
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import ConfigError, DataError
 
@@ -85,7 +84,7 @@ def import_pair_table(
     check_name(name)
     try:
         if not replace and (root / name).exists():
-            raise _taken(name)
+            raise taken(KIND, name)
         watch = Watch(path, tell)
         with open_file(watch.path(Stage.CHECKING)) as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -114,13 +113,12 @@ def list_pair_tables(root: Path) -> list[PairTable]:
     Raises:
         DataError: ``root`` is there but cannot be listed.
     """
-    opened = (_open(path) for path in _folders(root))
-    return sorted((t for t in opened if isinstance(t, PairTable)), key=lambda t: t.info.title.lower())
+    return sorted((t for t in opened(root, KIND, PairTable) if isinstance(t, PairTable)), key=lambda t: t.info.title.lower())
 
 
 def damaged_pair_tables(root: Path) -> list[str]:
     """One sentence for every folder that cannot be opened as a table."""
-    return [str(t) for t in (_open(path) for path in _folders(root)) if isinstance(t, DataError)]
+    return [str(t) for t in opened(root, KIND, PairTable) if isinstance(t, DataError)]
 
 
 def open_pair_table(root: Path, name: str) -> PairTable:
@@ -140,14 +138,7 @@ def delete_pair_table(root: Path, name: str) -> None:
         DataError: there is none of that name, or the system refuses.
     """
     check_name(name)
-    if not (root / name).is_dir():
-        raise DataError(f"There is no pair table {name!r} in {root}.")
-    try:
-        discard(root / name)
-    except OSError as error:
-        raise DataError(
-            f"Pair table {name!r} cannot be deleted ({error.strerror or error}): check the permissions of {root / name}."
-        ) from error
+    delete_folder(root / name, KIND)
 
 
 def arrow_table(rows: PairRows) -> pa.Table:
@@ -198,51 +189,13 @@ def _hash(content: pa.Table) -> str:
 
 def _write(root: Path, info: PairTableInfo, content: pa.Table, report: dict[str, object], replace: bool) -> None:
     """A folder under its name only when it is complete."""
-    root.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(root)
-    hidden = Path(tempfile.mkdtemp(prefix=f".importing-{info.name}-", dir=root))
+    hidden = hidden_folder(root, info.name)
     try:
         with pa.OSFile(str(hidden / PAIRS), "wb") as file, pa.ipc.new_stream(file, COLUMNS) as stream:
             stream.write_table(content, max_chunksize=_ROWS)
         (hidden / "report.json").write_text(json.dumps(report, indent=1))
         (hidden / "table.json").write_text(json.dumps(asdict(info), indent=1))
-        _take_name(hidden, root / info.name, replace)
+        take_name(hidden, root / info.name, KIND, replace)
     finally:
         with suppress(OSError):
             shutil.rmtree(hidden)
-
-
-def _take_name(hidden: Path, target: Path, replace: bool) -> None:
-    """Rename the folder; whoever else takes the name at the same moment, one whole table has it in the end."""
-    while True:
-        try:
-            hidden.rename(target)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                raise
-            if not replace:
-                raise _taken(target.name) from error
-        discard(target)
-
-
-def _taken(name: str) -> DataError:
-    return DataError(f"There is already a pair table named {name!r}: choose another name, or delete it first.")
-
-
-def _folders(root: Path) -> list[Path]:
-    try:
-        return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DataError(
-            f"The pair tables in {root} cannot be listed ({error.strerror or error}): check the path and its permissions, or set XFUNC_HOME to another place."
-        ) from error
-
-
-def _open(path: Path) -> PairTable | DataError:
-    try:
-        return PairTable(path)
-    except DataError as error:
-        return error

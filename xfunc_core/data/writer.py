@@ -6,12 +6,9 @@ by the next writer.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
@@ -27,19 +24,15 @@ from xfunc_core.data.batch import FrameBatch
 from xfunc_core.data.dataset import ATOM_ARRAYS, FRAME_ARRAYS, FRAME_COLUMNS, FRAMES, array_file
 from xfunc_core.data.description import DatasetInfo
 from xfunc_core.data.elemental_fit import above_elemental_fit
+from xfunc_core.data.folders import hidden_folder, take_name
 from xfunc_core.data.frame import Frame
 from xfunc_core.elements import SYMBOLS, Z_OF
-from xfunc_core.errors import DataError
 
 STORED = ("numbers", "positions", "forces", "magmoms", "lattice", "stress")
 """The arrays that hold what was read."""
 _HASHED = (*STORED, "frame_ids", "material_ids", "n_atoms", "energy", "correction", "hubbard_u", "provenance")
 _ROWS_PER_BATCH = 4096
 _REMEMBERED = 100_000
-_NAME_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
-_LEFTOVERS = (".importing-", ".discarded-")
-LEFTOVER_AGE = 24 * 3600.0
-"""Seconds without any change after which a hidden folder has no living writer any more."""
 
 
 class DatasetWriter:
@@ -47,8 +40,6 @@ class DatasetWriter:
 
     def __init__(self, root: Path, name: str) -> None:
         """Start the dataset ``name`` in the folder ``root``, which is made if missing."""
-        root.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(root)
         self._root = root
         self._name = name
         self._waiting: list[Frame] = []
@@ -61,7 +52,7 @@ class DatasetWriter:
         self._n_frames = 0
         self._n_atoms = 0
         with ExitStack() as folder:
-            self._path = Path(tempfile.mkdtemp(prefix=f".importing-{name}-", dir=root))
+            self._path = hidden_folder(root, name)
             folder.callback(shutil.rmtree, self._path, ignore_errors=True)
             self._files = folder.enter_context(ExitStack())
             self._arrays = {n: self._files.enter_context(array_file(self._path, n).open("wb")) for n in STORED}
@@ -117,21 +108,8 @@ class DatasetWriter:
         )
         (self._path / "report.json").write_text(json.dumps(report, indent=1))
         (self._path / "dataset.json").write_text(json.dumps(asdict(info), indent=1))
-        self._take_name(self._root / self._name, replace)
+        take_name(self._path, self._root / self._name, "dataset", replace)
         return self._root / self._name
-
-    def _take_name(self, target: Path, replace: bool) -> None:
-        """Rename the folder; whoever else takes the name at the same moment, one whole dataset has it in the end."""
-        while True:
-            try:
-                self._path.rename(target)
-                return
-            except OSError as error:
-                if error.errno not in _NAME_TAKEN:
-                    raise
-                if not replace:
-                    raise DataError(f"There is already a dataset named {self._name!r}: choose another name, or delete it first.") from error
-            discard(target)
 
     def _flush(self) -> None:
         if self._waiting:
@@ -232,33 +210,9 @@ def _largest(values: np.ndarray, first: np.ndarray) -> np.ndarray:
         return np.maximum.reduceat(values, first)
 
 
-def discard(folder: Path) -> None:
-    """Remove a dataset so that nobody ever sees half of it: out of sight first, then off the disk.
-
-    Raises:
-        OSError: the system does not let it be moved.
-    """
-    grave = Path(tempfile.mkdtemp(prefix=f".discarded-{folder.name}-", dir=folder.parent))
-    try:
-        with suppress(FileNotFoundError):  # another process was quicker
-            folder.rename(grave / folder.name)
-    finally:
-        shutil.rmtree(grave, ignore_errors=True)
-
-
 def formula(numbers: Iterable[int]) -> str:
     """Reduced formula of atomic numbers in Hill's order: carbon, hydrogen, then the alphabet; without carbon the alphabet alone."""
     counts = Counter(SYMBOLS[int(z) - 1] for z in numbers)
     divisor = int(np.gcd.reduce(list(counts.values())))
     hill = sorted(counts, key=lambda s: (s != "C", s != "H", s) if "C" in counts else (True, True, s))
     return "".join(s + (str(counts[s] // divisor) if counts[s] > divisor else "") for s in hill)
-
-
-def remove_leftovers(root: Path) -> None:
-    """Remove what killed writers left in ``root`` a day ago or longer."""
-    for path in root.iterdir():
-        if path.name.startswith(_LEFTOVERS):
-            with suppress(OSError):  # it may just be going away
-                changed = max(part.stat().st_mtime for part in (path, *path.rglob("*")))
-                if changed < time.time() - LEFTOVER_AGE:
-                    shutil.rmtree(path, ignore_errors=True)
