@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from xfunc_core.data import download, materials_project
@@ -38,6 +37,7 @@ from xfunc_core.imports import (
 from xfunc_core.quantities import Functional
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.state import RunState
+from xfunc_core.runs.working import heed_termination, ignore_termination, unexpected, while_claimed
 
 log = logging.getLogger("xfunc.import")
 
@@ -51,28 +51,23 @@ def main(import_dir: str) -> int:
     """Do the import to its end; the exit code is 0 unless it failed."""
     job = RunFolder(Path(import_dir).resolve())  # the datasets lie beside the imports, wherever this was started
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-    try:
-        with job.claim():
-            return _import_and_record(job)
-    except XfuncError as error:
-        log.error("%s", error)
-        return 1
+    return while_claimed(job, log, _import_and_record)
 
 
-def _import_and_record(job: RunFolder) -> int:
+def _import_and_record(job: RunFolder) -> RunState:
     state, message, found = _outcome(job)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it could only keep the outcome from being recorded
+    ignore_termination()
     _remove_written(job)
     job.finish(state, message, **found)
     if state is RunState.FINISHED:
         remove_fetched(job)
-    return 1 if state is RunState.FAILED else 0
+    return state
 
 
 def _outcome(job: RunFolder) -> tuple[RunState, str, dict[str, Any]]:
     """Do the import; how it ended, one sentence on it, and what it found."""
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        heed_termination()
         with _heeding_the_wish(job):
             found = run(job)
     except KeyboardInterrupt:
@@ -82,9 +77,7 @@ def _outcome(job: RunFolder) -> tuple[RunState, str, dict[str, Any]]:
         log.error("%s", error)
         return RunState.FAILED, str(error), {}
     except Exception as error:
-        log.exception("The import stopped on an error that xfunc did not expect.")
-        words = " ".join(str(error).split())[:200]
-        return RunState.FAILED, f"The import stopped on an unexpected {type(error).__name__} ({words}); the log has the details.", {}
+        return RunState.FAILED, unexpected("The import", error, log), {}
     return RunState.FINISHED, f"{found['dataset']}: {found['report'][0]}", found
 
 
@@ -207,11 +200,6 @@ def _heeding_the_wish(job: RunFolder) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut short how the first is recorded
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -7,18 +7,17 @@ stopped. Like the other workers it has one broad ``except``: whatever happens en
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from xfunc_core.data.library import open_dataset
 from xfunc_core.errors import XfuncError
 from xfunc_core.predictions import PredictionRequest, evaluate
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.state import RunState
+from xfunc_core.runs.working import heed_termination, ignore_termination, unexpected, while_claimed
 
 log = logging.getLogger("xfunc.predict")
 
@@ -30,20 +29,19 @@ def main(job_dir: str) -> int:
     """Do the job to its end; the exit code is 0 unless it failed."""
     job = RunFolder(Path(job_dir).resolve())  # the datasets lie beside the jobs, wherever this was started
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-    try:
-        with job.claim():
-            state, message = _outcome(job)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it could only keep the outcome from being recorded
-            job.finish(state, message)
-            return 1 if state is RunState.FAILED else 0
-    except XfuncError as error:
-        log.error("%s", error)
-        return 1
+    return while_claimed(job, log, _evaluate_and_record)
+
+
+def _evaluate_and_record(job: RunFolder) -> RunState:
+    state, message = _outcome(job)
+    ignore_termination()
+    job.finish(state, message)
+    return state
 
 
 def _outcome(job: RunFolder) -> tuple[RunState, str]:
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        heed_termination()
         run(job)
     except KeyboardInterrupt:
         log.info("Cancelled.")
@@ -52,9 +50,7 @@ def _outcome(job: RunFolder) -> tuple[RunState, str]:
         log.error("%s", error)
         return RunState.FAILED, str(error)
     except Exception as error:
-        log.exception("The predictions stopped on an error that xfunc did not expect.")
-        words = " ".join(str(error).split())[:200]
-        return RunState.FAILED, f"The predictions stopped on an unexpected {type(error).__name__} ({words}); the log has the details."
+        return RunState.FAILED, unexpected("The predictions", error, log)
     return RunState.FINISHED, "Every frame is evaluated."
 
 
@@ -87,11 +83,6 @@ class _Recorder:
             self._recorded = now
             with suppress(OSError):  # a full disk ends the job where the energies are written, with a sentence
                 self._job.append_progress({"done": done, "total": total, "seconds": now - self._began})
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut short how the first is recorded
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ import io
 import json
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +28,7 @@ from xfunc_core.runs.atomic import DISK_FULL
 from xfunc_core.runs.folder import RunFolder, write_atomic, write_atomic_with
 from xfunc_core.runs.state import RunState
 from xfunc_core.runs.together import RANK, run_together
+from xfunc_core.runs.working import heed_termination, ignore_termination, unexpected, while_claimed
 from xfunc_core.training.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -55,14 +54,9 @@ def main(run_dir: str) -> int:
     )
     if not together and (n := _asked_processes(folder)) > 1:
         return _run_together(folder, n)
-    try:
-        if int(os.environ.get(RANK, 0)) > 0:
-            return _follow(folder)
-        with folder.claim():
-            return _run_and_record(folder)
-    except XfuncError as error:
-        log.error("%s", error)
-        return 1
+    if int(os.environ.get(RANK, 0)) > 0:
+        return _follow(folder)
+    return while_claimed(folder, log, _run_and_record)
 
 
 def _run_together(folder: RunFolder, n: int) -> int:
@@ -99,17 +93,17 @@ def _follow(folder: RunFolder) -> int:
     return 0
 
 
-def _run_and_record(folder: RunFolder) -> int:
+def _run_and_record(folder: RunFolder) -> RunState:
     state, message = _outcome(folder)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it could only keep the outcome from being recorded
+    ignore_termination()
     folder.finish(state, message)
-    return 1 if state is RunState.FAILED else 0
+    return state
 
 
 def _outcome(folder: RunFolder) -> tuple[RunState, str]:
     """Run the folder; how it ended, and one sentence on it unless it finished."""
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        heed_termination()
         run(folder)
     except KeyboardInterrupt:
         if RANK in os.environ and not folder.cancel_requested():
@@ -124,11 +118,7 @@ def _outcome(folder: RunFolder) -> tuple[RunState, str]:
         log.exception("The run stopped.")
         return RunState.FAILED, _os_sentence(error, folder)
     except Exception as error:
-        log.exception("The run stopped on an error that xfunc did not expect.")
-        return (
-            RunState.FAILED,
-            f"The run stopped on an unexpected {type(error).__name__} ({' '.join(str(error).split())[:200]}); the log has the details.",
-        )
+        return RunState.FAILED, unexpected("The run", error, log)
     return RunState.FINISHED, ""
 
 
@@ -268,11 +258,6 @@ def _os_sentence(error: OSError, folder: RunFolder) -> str:
     if error.errno in DISK_FULL:
         return f"The disk that holds {folder.path.parent} is full: free some space and resume the run; the last checkpoint is intact."
     return f"The run could not read or write its files ({error.strerror or error}: {error.filename or folder.path})."
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut short how the first is recorded
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
