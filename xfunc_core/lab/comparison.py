@@ -14,7 +14,6 @@ from xfunc_core.lab.evidence import Evidence
 from xfunc_core.lab.measuring import Candidate, measure
 from xfunc_core.lab.recommendation import recommend
 from xfunc_core.lab.results import Comparison, Coverage, Unavailable
-from xfunc_core.lab.starting import Start, fills_gaps
 from xfunc_core.lab.tables import of_settings
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.energy_scale import scheme_scale
@@ -24,6 +23,7 @@ from xfunc_core.references.published import silent_holes_in
 from xfunc_core.references.refits import errors_of, held_out_errors, refits
 from xfunc_core.references.schemes import SCHEMES, Scheme
 from xfunc_core.references.solvers import n_containing, triangle
+from xfunc_core.references.starting import Start
 
 REFITS = 100
 REFITS_OF_MANY = 50
@@ -84,7 +84,7 @@ def compare(
 
 def _candidates(evidence: Evidence, count: int, seed: int, tell: Callable[[int, int], None]) -> list[Candidate]:
     """The schemes that can be used, in the order of `Scheme`."""
-    train, fills = evidence.train, fills_gaps(evidence.settings)
+    train, fills = evidence.train, evidence.settings.fills_gaps
     usable = [scheme for scheme in SCHEMES.values() if not train.frames.lacks(scheme.needs)]
     bare = [scheme.fit(train.frames) for scheme in usable]
     present = _present(evidence)  # what stands in for elements in no frame need not be worked out again and again
@@ -128,7 +128,7 @@ def _of_table(evidence: Evidence, table: ElementReferences, compared: np.ndarray
     known = ~_unknown(table)
     frames = evidence.train.frames
     scale = scheme_scale(Scheme.TABLE, frames, np.where(known, table.energies, np.nan), f"the references of {table.source}")
-    start = table.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if fills_gaps(evidence.settings) else table
+    start = table.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if evidence.settings.fills_gaps else table
     errors = np.concatenate([errors_of(start.energies, part.frames) for part in (evidence.train, evidence.validation)])
     held_out = np.where(compared, errors[-len(compared) :], np.nan)
     return Candidate(Scheme.TABLE, f"Table: {table.source}", start, start.energies[None], held_out, scale)

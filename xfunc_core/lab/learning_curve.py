@@ -9,10 +9,10 @@ import numpy as np
 
 from xfunc_core.data.splits import nested_subsets
 from xfunc_core.lab.evidence import Evidence
-from xfunc_core.lab.starting import Start, fills_gaps
 from xfunc_core.references.refits import errors_of, take
 from xfunc_core.references.schemes import SCHEMES, Scheme
 from xfunc_core.references.solvers import dense
+from xfunc_core.references.starting import Start
 
 SMALLEST = 4
 """Frames."""
@@ -76,7 +76,7 @@ def reference_curves(
     """
     frames = evidence.train.frames
     schemes = [scheme for scheme in SCHEMES.values() if not frames.lacks(scheme.needs) and scheme.key not in LEFT_OUT]
-    starts = [Start(scheme, fills_gaps(evidence.settings)) for scheme in schemes]
+    starts = [Start(scheme, evidence.settings.fills_gaps) for scheme in schemes]
     whole = np.array([start.fit(frames).energies for start in starts])
     sizes = sizes_up_to(len(evidence.train))
     shape = (len(schemes), repeats, len(sizes))

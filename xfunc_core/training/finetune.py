@@ -24,9 +24,9 @@ from xfunc_core.model.samples import Sample, build_samples
 from xfunc_core.model.weights import load_engine
 from xfunc_core.quantities import Method
 from xfunc_core.references.looked_up import BroughtTable
-from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.priors import Trainable
-from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, ReferenceScheme, Scheme, Status
+from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, ReferenceScheme, Scheme
+from xfunc_core.references.starting import Start
 from xfunc_core.training.loop import Trainer
 from xfunc_core.training.loss import teaches
 from xfunc_core.training.parallel import ALONE, Processes, local_rank
@@ -103,7 +103,8 @@ def prepare(
                 f"No frame of the {part} part of {settings.dataset} has a label that counts in the loss: choose another dataset or other weights."
             )
     pretrained = load_pretrained().to(device)
-    references = _starting_references(settings, training_frames(settings, dataset, samples["train"], pretrained))
+    start = Start(_scheme(settings, settings.scheme), settings.fills_gaps)
+    references = start.fit(training_frames(settings, dataset, samples["train"], pretrained))
     model = _initial_model(settings, references).to(device)
     untrained = None if Method(settings.method).pretrained else _initial_model(settings, references).to(device)
     torch.manual_seed(settings.seed)
@@ -202,14 +203,6 @@ def _samples(plan: Plan, dataset: Dataset) -> tuple[dict[str, list[Sample]], lis
                 f"No frame of the {part} part can be used by CHGNet; the first was left out because of {rejected[0]['reason']}."
             )
     return samples, left_out
-
-
-def _starting_references(settings: FinetuneSettings, frames: ReferenceFrames) -> ElementReferences:
-    """What the run starts from: the scheme's references, and a prior where it knows nothing, if that is what the settings say."""
-    found = _scheme(settings, settings.scheme).fit(frames)
-    if Status.UNKNOWN not in found.status or MissingReference(settings.missing_references) is not MissingReference.PRIOR:
-        return found
-    return found.filled(SCHEMES[Scheme.SMOOTH].fit(frames))
 
 
 def _scheme(settings: FinetuneSettings, scheme: Scheme) -> ReferenceScheme:

@@ -141,6 +141,11 @@ class FinetuneSettings:
         return read_table(self.reference_table, self.reference_table_name or "reference_table").energies if self.reference_table else None
 
     @property
+    def fills_gaps(self) -> bool:
+        """Whether the smooth prior stands in for elements a scheme knows nothing of; if the run is refused or drops such frames, 0 eV says so plainly."""
+        return MissingReference(self.missing_references) is MissingReference.PRIOR
+
+    @property
     def trains_references(self) -> bool:
         """Whether the references are trained along with the network."""
         method = Method(self.method)

@@ -1,4 +1,4 @@
-"""A scheme as a run starts with it: the lab's numbers for elements that no training frame has are those a run would have."""
+"""A scheme as a run starts with it, and as the lab judges it: what it knows nothing of may be filled."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.fits import ReferenceScheme
 from xfunc_core.references.frames import ReferenceFrames
-from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.schemes import SCHEMES, Scheme
-from xfunc_core.training.settings import FinetuneSettings
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,3 @@ class Start:
         """As the scheme's."""
         found = self.scheme.fit(frames)
         return found.filled(SCHEMES[Scheme.SMOOTH].fit(frames)) if self.fills and Status.UNKNOWN in found.status else found
-
-
-def fills_gaps(settings: FinetuneSettings) -> bool:
-    """Whether a run of these settings lets the smooth prior stand in; if it is refused or drops such frames, 0 eV says so plainly."""
-    return MissingReference(settings.missing_references) is MissingReference.PRIOR
