@@ -19,12 +19,12 @@ from pages._ui.periodic_table import element_box, element_chart
 from pages._ui.shell import clicked_frame, empty, page, plain, sentences, show, warn
 from xfunc_core.analysis.agreement import MIN_MATERIALS
 from xfunc_core.analysis.groups import CHEMISTRIES, Attribution
+from xfunc_core.analysis.paper import PEARSON_RAW, PEARSON_REFERENCED
 from xfunc_core.data.query import EVERYTHING, LABELS
 from xfunc_core.errors import DataError
 from xfunc_core.explore.compared import COMPARED, Source
 from xfunc_core.explore.element_values import COUNTS, cell_text, element_counts, element_values, elements_of, row_table, rows_of
 from xfunc_core.explore.exploration import Exploration, available
-from xfunc_core.explore.paper_figures import PAPER_RAW, PAPER_REFERENCED
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
 from xfunc_core.explore.shifts import shift_table
 from xfunc_core.explore.statistics import TOO_FEW, Statistic, statistics_of
@@ -172,7 +172,7 @@ def _paper(asked: loaders.Asked, explored: Exploration, chosen: list[str]) -> No
         with column:
             st.markdown(f"**{part.rows.compared.label}**")
             show(lambda dark, part=part, words=words: _scatter(part, [words], None, dark), f"paper_{part.rows.key}", name=f"explore-paper-{part.rows.key}", numbers=lambda part=part: row_table(part))
-    st.caption(f"Huang et al. 2025 print ρ = {correlation_text(PAPER_RAW)} before and {correlation_text(PAPER_REFERENCED)} after, on relaxed entries of the Materials Project with their own references.")
+    st.caption(f"Huang et al. 2025 print ρ = {correlation_text(PEARSON_RAW)} before and {correlation_text(PEARSON_REFERENCED)} after, on relaxed entries of the Materials Project with their own references.")
     st.markdown("**What the difference of formation energies depends on**")
     try:
         found = figures.importances

@@ -7,7 +7,7 @@ from typing import Any
 
 from xfunc_core.answers import find
 from xfunc_core.answers.answer import Answer, text_pairs, text_table
-from xfunc_core.data.dataset import DatasetInfo
+from xfunc_core.data.dataset import Dataset, DatasetInfo
 from xfunc_core.data.home import pair_tables_root, runs_root
 from xfunc_core.data.library import damaged, list_datasets
 from xfunc_core.data.overview import COLUMNS, axis
@@ -61,12 +61,7 @@ def describe(name: str) -> Answer:
         "Labelled": ", ".join(f"{label} {count_text(n)}" for label, n in info.labelled.items()) + " frames",
         "Elements": " ".join(f"{symbol} {count_text(n)}" for symbol, n in info.elements.items()),
         "Most frequent": ", ".join(f"{row['chemical_system']} {count_text(row['n_frames'])}" for row in systems),
-        "Energy scale": info.energy_scale,
-        "Licence": info.licence,
-        "Citation": info.citation,
-        "Source": f"{info.source}, SHA-256 {info.source_sha256[:12]}…",
-        "Content": f"SHA-256 {info.content_sha256[:12]}…",
-        "Folder": found.path,
+        **_provenance(found),
     }
     rows = [{"Number": axis(COLUMNS[number]), "0.1 % below": COLUMNS[number].value(low), "99.9 % below": COLUMNS[number].value(high)} for number, (low, high) in spans.items()]
     lines = [text_pairs(shown), "", text_table(rows), ""]
@@ -113,6 +108,19 @@ def _table_labels(table: PairTable) -> str:
     return ", ".join(label.replace("_", " ") for label in ("energy", "formation_energy", "volume") if labelled[f"{label}_pbe"] and labelled[f"{label}_r2scan"])
 
 
+def _provenance(found: Dataset | PairTable) -> dict[str, Any]:
+    """Where it comes from and where it lies."""
+    info = found.info
+    return {
+        "Energy scale": info.energy_scale,
+        "Licence": info.licence,
+        "Citation": info.citation,
+        "Source": f"{info.source}, SHA-256 {info.source_sha256[:12]}…",
+        "Content": f"SHA-256 {info.content_sha256[:12]}…",
+        "Folder": found.path,
+    }
+
+
 def _describe_table(found: PairTable) -> Answer:
     info, report = found.info, found.report()
     shown = {
@@ -121,12 +129,7 @@ def _describe_table(found: PairTable) -> Answer:
         "Size": f"{count_text(info.n_pairs)} relaxed pairs, {count_text(info.n_materials)} materials, {len(info.elements)} elements",
         "Labels": _table_labels(found),
         "Elements": " ".join(f"{symbol} {count_text(n)}" for symbol, n in info.elements.items()),
-        "Energy scale": info.energy_scale,
-        "Licence": info.licence,
-        "Citation": info.citation,
-        "Source": f"{info.source}, SHA-256 {info.source_sha256[:12]}…",
-        "Content": f"SHA-256 {info.content_sha256[:12]}…",
-        "Folder": found.path,
+        **_provenance(found),
     }
     dropped = by_reason(report["dropped"])
     lines = [f"{count_text(e['n'])} left out: {e['reason']} (for example {e['example']})." for e in dropped] + report.get("notes", [])

@@ -11,8 +11,8 @@ from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.lab.diagnosis import Diagnosis
 from xfunc_core.lab.learning_curve import ReferenceCurves
 from xfunc_core.lab.overview import agreement_table, weighting_sentence
-from xfunc_core.lab.results import Comparison, Interval, SchemeResult
-from xfunc_core.quantities import ENERGY, MISSING, count_text
+from xfunc_core.lab.results import Comparison, SchemeResult
+from xfunc_core.quantities import ENERGY, count_text
 
 
 def comparison_table(found: Comparison) -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ def _scheme_row(result: SchemeResult, recommended: bool) -> dict[str, str]:
         "Test MAE": ENERGY.error(result.test.mae),
         "RMSE": ENERGY.error(result.test.rmse),
         "N": count_text(result.test.n),
-        "MAE over refits": _interval_text(result.test_interval),
+        "MAE over refits": result.test_interval.text,
         "Held-out MAE": ENERGY.error(result.held_out.mae),
         "N held out": count_text(result.held_out.n),
         "Train MAE": ENERGY.error(result.train.mae),
@@ -79,12 +79,6 @@ def _scheme_row(result: SchemeResult, recommended: bool) -> dict[str, str]:
         "Worst elements": ", ".join(f"{w.element} {ENERGY.error(w.mae)}" for w in result.worst),
         "Note": ", ".join(notes),
     }
-
-
-def _interval_text(interval: Interval) -> str:
-    if not np.isfinite(interval.low) or interval.low == interval.high:
-        return MISSING
-    return f"{ENERGY.error(interval.low)} to {ENERGY.error(interval.high)}"
 
 
 def _element_rows(found: Diagnosis) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from xfunc_core.lab.comparison import compare
 from xfunc_core.lab.diagnosis import Diagnosis, diagnose
 from xfunc_core.lab.evidence import Evidence, gather, needed_rows, split_of
 from xfunc_core.lab.learning_curve import reference_curves
+from xfunc_core.lab.overview import leaks
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.lab.tables import read_references
 from xfunc_core.quantities import ENERGY, count_text
@@ -110,11 +111,7 @@ def _remarks(found: Comparison) -> list[str]:
     chosen = found.recommendation
     said = [f"Recommended: {chosen.name}. {chosen.reason}", chosen.on_test, *found.off_scale, *found.coverage.sentences]
     said += [f"{lacking.scheme.value} cannot be used: {lacking.reason[:1].lower()}{lacking.reason[1:]}" for lacking in found.unavailable]
-    said += [
-        f"{r.label} was fitted on validation or test frames of this split: its errors here flatter it."
-        for r in found.results
-        if r.references.leaky
-    ]
+    said += leaks(found)
     if found.left_out:
         first = found.left_out[0]
         said.append(f"{count_text(len(found.left_out))} frames are left out; the first, {first['frame_id']}, because {first['reason']}.")

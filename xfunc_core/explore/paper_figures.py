@@ -13,8 +13,6 @@ from xfunc_core.explore.compared import Source
 from xfunc_core.explore.exploration import Exploration, explore
 from xfunc_core.references.paired import PairedReferences
 
-PAPER_RAW, PAPER_REFERENCED = 0.0917, 0.9250
-"""Pearson's ρ that the paper prints, on relaxed entries of the Materials Project with its own AtomRefs."""
 BINS = 60
 
 

@@ -9,7 +9,7 @@ from xfunc_core.lab.diagnosis import Diagnosis
 from xfunc_core.lab.learning_curve import ReferenceCurves
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.lab.without_model import WithoutModel
-from xfunc_core.quantities import ENERGY, MISSING, correlation_text, count_text
+from xfunc_core.quantities import ENERGY, correlation_text, count_text
 from xfunc_core.references.diagnostics import DECIDED, ShiftAgainstZ
 
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -50,7 +50,7 @@ def scheme_table(found: Comparison) -> pd.DataFrame:
                 "Scheme": result.label,
                 "Name": result.name,
                 f"Test MAE ({unit})": ENERGY.error(result.test.mae),
-                "95 % over refits": _interval(result),
+                "95 % over refits": result.test_interval.text,
                 f"RMSE ({unit})": ENERGY.error(result.test.rmse),
                 "N": count_text(result.test.n),
                 f"Held-out MAE ({unit})": ENERGY.error(result.held_out.mae),
@@ -180,7 +180,3 @@ def curve_numbers(found: ReferenceCurves, what: str) -> pd.DataFrame:
         ]
     return pd.DataFrame(rows, columns=["scheme", "label", "size", "n_frames", "low", "median", "high"])
 
-
-def _interval(result: SchemeResult) -> str:
-    low, high = result.test_interval.low, result.test_interval.high
-    return MISSING if not np.isfinite(low) or low == high else f"{ENERGY.error(low)} to {ENERGY.error(high)}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xfunc_core.analysis.metrics import ErrorSummary
+from xfunc_core.quantities import ENERGY, MISSING
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.energy_scale import ScaleCheck
 from xfunc_core.references.scheme import Scheme
@@ -19,6 +20,11 @@ class Interval:
 
     low: float
     high: float
+
+    @property
+    def text(self) -> str:
+        """Both ends in meV/atom, such as ``40.3 to 111.2``; the missing sign where there is no interval."""
+        return MISSING if not np.isfinite(self.low) or self.low == self.high else f"{ENERGY.error(self.low)} to {ENERGY.error(self.high)}"
 
 
 @dataclass(frozen=True)
