@@ -108,11 +108,6 @@ class Quantity:
         """Axis title for values, such as ``Energy (eV/atom)``."""
         return f"{self.label} ({self.unit})"
 
-    @property
-    def error_axis(self) -> str:
-        """Axis title for errors, such as ``Energy error (meV/atom)``."""
-        return f"{self.label} error ({self.error_unit})"
-
     def value(self, number: float | None) -> str:
         """Format a value given in ``unit``, without the unit."""
         return MISSING if _absent(number) else f"{number:.{self.decimals}f}".replace("-", "−")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xfunc_core.model.graphs import build_graph
-from xfunc_core.model.packing import CostWeights, pack_by_cost, pack_by_count, share, split, structure_costs
+from xfunc_core.model.packing import CostWeights, pack_by_cost, share, split, structure_costs
 
 COSTS = st.lists(st.floats(1, 1e5), min_size=0, max_size=60)
 
@@ -24,13 +24,6 @@ def test_every_structure_is_in_one_batch_within_the_budget(costs: list[float], b
     assert once(batches, len(costs))
     assert all(sum(costs[i] for i in batch) <= budget * (1 + 1e-12) or len(batch) == 1 for batch in batches)
     assert [b.tolist() for b in batches] == [b.tolist() for b in pack_by_cost(costs, budget, seed, epoch)]
-
-
-@given(n=st.integers(0, 100), size=st.integers(1, 30), seed=st.integers(0, 2**32))
-def test_batches_by_count(n: int, size: int, seed: int) -> None:
-    batches = pack_by_count(n, size, seed)
-    assert once(batches, n)
-    assert [len(b) for b in batches] == [size] * (n // size) + [n % size] * (n % size > 0)
 
 
 @given(costs=COSTS, n=st.integers(1, 8))
@@ -57,7 +50,6 @@ def test_another_seed_or_epoch_is_another_order() -> None:
     costs = np.random.default_rng(0).lognormal(7, 1, 300)
     found = {str([sorted(b.tolist()) for b in pack_by_cost(costs, 30_000, seed, epoch)]) for seed in (1, 2) for epoch in (0, 1)}
     assert len(found) == 4
-    assert len({str(pack_by_count(50, 8, seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
 
 
 def test_batches_are_level_and_full() -> None:

@@ -109,7 +109,7 @@ def test_trainable_references_move_at_their_own_rate_from_their_own_start(few: D
             replace(TINY, method=method, references="trainable", reference_start="lstsq", reference_learning_rate=0.2), few
         )
         assert job.references.scheme is Scheme.TRAINABLE
-        [lstsq] = finetune.fit_on_training_part(replace(TINY, method=method), few, Scheme.LSTSQ)
+        lstsq = finetune.prepare(replace(TINY, method=method, references="lstsq"), few).references
         seen = lstsq.n_frames > 0
         np.testing.assert_array_equal(job.references.energies[seen], lstsq.energies[seen])
         list(job.trainer.epochs())
@@ -131,7 +131,7 @@ def test_table_is_what_a_run_starts_from_and_is_marked_external(few: Dataset) ->
     told = job.references.to_json()
     assert (told["scheme"], told["external"], told["leaky"]) == ("table", True, False)
     assert told["source"] == "atoms.txt (mace); unseen elements: residual-smooth"
-    [smooth] = finetune.fit_on_training_part(TINY, few, Scheme.SMOOTH)
+    smooth = finetune.prepare(replace(TINY, references="residual-smooth"), few).references
     assert job.references.energies[7] == smooth.energies[7]
     np.testing.assert_array_equal(job.trainer.model.references.numpy(), job.references.energies)
     trained_from_it = finetune.prepare(replace(given, references="trainable", reference_start="table"), few)
@@ -144,7 +144,7 @@ def test_unseen_elements_get_the_prior_unless_the_settings_say_otherwise(few: Da
     job = finetune.prepare(settings, few)
     unseen = job.references.n_frames == 0
     assert any(np.isin(np.flatnonzero(unseen), np.flatnonzero((few.composition[job.plan.split.test] > 0).any(axis=0))))
-    [smooth] = finetune.fit_on_training_part(settings, few, Scheme.SMOOTH)
+    smooth = finetune.prepare(replace(settings, references="residual-smooth"), few).references
     np.testing.assert_array_equal(job.references.energies[unseen], smooth.energies[unseen])
     dropping = finetune.prepare(replace(settings, missing_references="drop"), few)
     assert dropping.left_out == list(dropping.plan.dropped) != []
@@ -169,7 +169,7 @@ def test_m4_fits_its_references_on_the_training_frames(trained, few: Dataset) ->
     np.testing.assert_allclose(job.references.energies, expected.energies, atol=1e-9)
     np.testing.assert_array_equal(job.references.n_frames, (few.composition[rows] > 0).sum(axis=0))
     assert job.references.source == "8 training frames of few"
-    [again] = finetune.fit_on_training_part(TINY, few, Scheme.RESIDUAL)
+    again = finetune.prepare(replace(TINY, references="residual"), few).references
     assert again.energies == pytest.approx(job.references.energies, abs=1e-12)
 
 

@@ -60,11 +60,6 @@ def imports_root() -> Path:
     return home() / "imports"
 
 
-def uploads_root() -> Path:
-    """Where files lie that were uploaded or downloaded for an import, in a folder of that import's id."""
-    return home() / "uploads"
-
-
 def pair_tables_root() -> Path:
     """Where relaxed-pair tables lie, one folder each."""
     return home() / "pair-tables"

@@ -20,7 +20,6 @@ from xfunc_core.elements import SYMBOLS, Z_OF
 from xfunc_core.errors import ConfigError
 
 Range = tuple[float | None, float | None]
-ANY: Range = (None, None)
 
 LABELS = {"energy": "isfinite(energy)", "forces": "isfinite(largest_force)", "stress": "isfinite(pressure)", "magmoms": "isfinite(largest_moment)"}
 """What makes a frame have a label, in SQL."""

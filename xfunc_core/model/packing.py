@@ -1,4 +1,4 @@
-"""Which structures go into which batch: so many in each, or as many as a budget of work and memory allows.
+"""Which structures go into which batch: as many as a budget of work and memory allows; batches shared among processes, or cut.
 
 Every structure goes into exactly one batch of an epoch. The batches follow from the seed and the epoch alone, not from how
 many processes share them, so that two processes take the steps that one would.
@@ -39,12 +39,6 @@ def structure_costs(graphs: Iterable[StructureGraph], weights: CostWeights = MEM
     """Cost of each structure, shape (F,)."""
     sizes = np.array([(g.n_atoms, 2 * g.n_bonds, g.n_angles) for g in graphs], dtype=float)
     return sizes.reshape(-1, 3) @ np.array(weights)
-
-
-def pack_by_count(n: int, size: int, seed: int, epoch: int = 0) -> list[np.ndarray]:
-    """Shuffled batches of ``size`` out of ``n`` structures, the last one smaller; each an array of structure numbers."""
-    order = _generator(seed, epoch).permutation(n)
-    return [order[start : start + size] for start in range(0, n, size)]
 
 
 def pack_by_cost(costs: Sequence[float] | np.ndarray, budget: float, seed: int, epoch: int = 0) -> list[np.ndarray]:

@@ -112,17 +112,6 @@ def prepare(
     return Finetuning(plan, samples, left_out, references, pretrained, trainer, untrained)
 
 
-def fit_on_training_part(settings: FinetuneSettings, dataset: Dataset, *schemes: Scheme) -> list[ElementReferences]:
-    """References by schemes on the training part the settings choose; nothing is trained, and the network is asked once.
-
-    Elements a scheme knows nothing of stay unknown, whatever the settings would have a run do about them.
-    """
-    device = _device("cpu")
-    train, _ = build_samples(dataset, make_plan(settings, dataset).split.train)
-    frames = training_frames(settings, dataset, train, load_pretrained().to(device))
-    return [_scheme(settings, scheme).fit(frames) for scheme in schemes]
-
-
 def training_frames(settings: FinetuneSettings, dataset: Dataset, train: list[Sample], pretrained: Engine) -> ReferenceFrames:
     """What reference schemes are fitted on: the samples of the training part and what the pretrained model says of them."""
     w_gga = pretrained.references.cpu().numpy()
