@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from xfunc_core.plots.density import BINS, centres, padded
-from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, nothing_to_draw, palette
+from xfunc_core.plots.theme import PLAIN_NUMBERS, Palette, apply_theme, nothing_to_draw, palette
 from xfunc_core.quantities import Quantity, count_text
 
 
@@ -39,34 +39,12 @@ def one_sided_figure(
     c, fig = palette(dark), go.Figure()
     edges = np.linspace(*padded(values[known], 0.0), BINS + 1)
     chosen = known & np.asarray(selected, dtype=bool) if selected is not None else known
-    layers = [(known, c.quiet, "All")] * (selected is not None) + [(chosen, c.accent, "Chosen elements" if selected is not None else "All")]
-    for mask, colour, name in layers:
-        counts = np.histogram(values[mask], edges)[0]
-        fig.add_trace(
-            go.Bar(
-                x=centres(edges),
-                y=np.where(counts > 0, counts, np.nan),
-                width=edges[1] - edges[0],
-                name=name,
-                marker={"color": colour, "line": {"width": 0}},
-                showlegend=False,
-                hovertemplate=f"%{{x:.{quantity.decimals}f}} {quantity.unit}: %{{y:,}}<extra></extra>",
-            )
-        )
+    if selected is not None:
+        _add_histogram(fig, values[known], edges, quantity, c.quiet, "All")
+    _add_histogram(fig, values[chosen], edges, quantity, c.accent, "All" if selected is None else "Chosen elements")
     shown = values[chosen] if chosen.any() else values[known]
-    for number, word, dash in ((float(shown.mean()), "mean", "solid"), (float(np.median(shown)), "median", "dash")):
-        fig.add_shape(
-            type="line", x0=number, x1=number, y0=0, y1=1, yref="y domain", line={"color": c.highlight, "width": 1.6, "dash": dash}
-        )
-        fig.add_trace(
-            go.Scatter(
-                x=[None],
-                y=[None],
-                mode="lines",
-                line={"color": c.highlight, "width": 1.6, "dash": dash},
-                name=f"{word} {quantity.value(number)} {quantity.unit}",
-            )
-        )
+    _add_line(fig, float(shown.mean()), "mean", "solid", quantity, c)
+    _add_line(fig, float(np.median(shown)), "median", "dash", quantity, c)
     fig.update_xaxes(title=quantity.axis, **PLAIN_NUMBERS)
     fig.update_yaxes(title="Count", type="log", dtick=1, **PLAIN_NUMBERS)
     fig.update_layout(barmode="overlay", bargap=0)
@@ -77,3 +55,25 @@ def one_sided_figure(
     ]
     apply_theme(fig, dark, height=440, note=" · ".join([*said, *words]), legend_rows=1)
     return fig.update_layout(legend={"itemsizing": "trace"})  # lines as thin as they are drawn
+
+
+def _add_histogram(fig: go.Figure, values: np.ndarray, edges: np.ndarray, quantity: Quantity, colour: str, name: str) -> None:
+    counts = np.histogram(values, edges)[0]
+    fig.add_trace(
+        go.Bar(
+            x=centres(edges),
+            y=np.where(counts > 0, counts, np.nan),
+            width=edges[1] - edges[0],
+            name=name,
+            marker={"color": colour, "line": {"width": 0}},
+            showlegend=False,
+            hovertemplate=f"%{{x:.{quantity.decimals}f}} {quantity.unit}: %{{y:,}}<extra></extra>",
+        )
+    )
+
+
+def _add_line(fig: go.Figure, number: float, word: str, dash: str, quantity: Quantity, c: Palette) -> None:
+    """An upright line at a number, which the legend names."""
+    line = {"color": c.highlight, "width": 1.6, "dash": dash}
+    fig.add_shape(type="line", x0=number, x1=number, y0=0, y1=1, yref="y domain", line=line)
+    fig.add_trace(go.Scatter(x=[None], y=[None], mode="lines", line=line, name=f"{word} {quantity.value(number)} {quantity.unit}"))
