@@ -23,18 +23,27 @@ from xfunc_core.analysis.paper import PEARSON_RAW, PEARSON_REFERENCED
 from xfunc_core.data.query import EVERYTHING, LABELS
 from xfunc_core.errors import DataError
 from xfunc_core.explore.compared import COMPARED, Source
-from xfunc_core.explore.element_values import COUNTS, cell_text, element_counts, element_values, elements_of, row_table, rows_of
+from xfunc_core.explore.element_values import (
+    COUNTS,
+    cell_text,
+    element_counts,
+    element_values,
+    elements_of,
+    row_table,
+    rows_of,
+    untold_elements,
+)
 from xfunc_core.explore.exploration import Exploration, available
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
 from xfunc_core.explore.shifts import shift_table
-from xfunc_core.explore.statistics import TOO_FEW, Statistic, statistics_of
+from xfunc_core.explore.statistics import Statistic, statistics_of
 from xfunc_core.explore.tables import chemistry_table, element_table, number_table
 from xfunc_core.plots.agreement import agreement_figure
 from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.one_sided import one_sided_figure
 from xfunc_core.plots.shifts import shift_figure
 from xfunc_core.plots.theme import literal
-from xfunc_core.quantities import ENERGY, correlation_text, count_text
+from xfunc_core.quantities import ENERGY, TOO_FEW, correlation_text, count_text
 from xfunc_core.references.paired import PairedScheme, available_schemes
 
 _PICK = "pick"
@@ -84,7 +93,9 @@ def _element_chart(found: Exploration, shown: Statistic, chosen: list[str]) -> N
         counts=element_counts(found),
         diverging=shown.middle is not None,
         middle=shown.middle or 0.0,
+        reach=shown.reach,
         log=shown.key in COUNTS,
+        untold=untold_elements(found, shown),
         number_format=lambda value: shown.text(quantity, value),
         short_format=lambda value: cell_text(shown, quantity, value),
     )

@@ -19,6 +19,9 @@ KBAR_TO_GPA = -0.1
 MISSING = "–"
 """What is shown where there is no number."""
 
+TOO_FEW = "too few to say"
+"""What is shown where there are data, but fewer than a number needs."""
+
 
 class Functional(Enum):
     """A density functional; the value is what files hold."""

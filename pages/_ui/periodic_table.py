@@ -54,7 +54,9 @@ def element_chart(
     counts: Mapping[str, int] | None = None,
     diverging: bool = False,
     middle: float = 0.0,
+    reach: float | None = None,
     log: bool = False,
+    untold: Mapping[str, str] | None = None,
     number_format: Callable[[float], str] = "{:.3g}".format,
     short_format: Callable[[float], str] | None = None,
 ) -> None:
@@ -65,8 +67,8 @@ def element_chart(
 
     def draw(dark: bool) -> go.Figure:
         return periodic_table_figure(
-            values, title=title, unit=unit, counts=counts, selected=chosen, diverging=diverging, middle=middle, log=log,
-            dark=dark, number_format=number_format, short_format=short_format,
+            values, title=title, unit=unit, counts=counts, selected=chosen, diverging=diverging, middle=middle, reach=reach, log=log,
+            untold=untold, dark=dark, number_format=number_format, short_format=short_format,
         )  # fmt: skip
 
     chart = f"{key}_table_{st.session_state.get(_clicks(key), 0)}"

@@ -8,7 +8,8 @@ import pytest
 from xfunc_core.data.library import install_bundled, open_dataset
 from xfunc_core.data.pairs import Pairs, pair_by_id
 from xfunc_core.data.query import Filter, FrameQuery
-from xfunc_core.explore.element_values import element_counts, element_values, row_table, rows_of
+from xfunc_core.elements import Z_OF
+from xfunc_core.explore.element_values import element_counts, element_values, row_table, rows_of, untold_elements
 from xfunc_core.explore.exploration import explore
 from xfunc_core.explore.selection import kept, queries_of
 from xfunc_core.explore.statistics import STATISTICS
@@ -43,6 +44,18 @@ def test_colours_are_the_numbers_of_the_table(pairs, key) -> None:
     full = {symbol: STATISTICS[key].of(one).value for symbol, one in found.by_element.items() if STATISTICS[key].of(one).known}
     assert full and element_values(found, STATISTICS[key]) == pytest.approx(full)
     assert element_counts(found) == {symbol: one.n for symbol, one in found.by_element.items()}
+
+
+@pytest.mark.parametrize("key", ["pearson", "kendall", "n"])
+def test_every_element_with_rows_has_a_value_or_a_reason(pairs, key) -> None:
+    found = explore(pairs, "total")
+    values, reasons = element_values(found, STATISTICS[key]), untold_elements(found, STATISTICS[key])
+    materials = {
+        symbol: len({pairs.materials[i] for i in np.flatnonzero(pairs.composition[:, Z_OF[symbol] - 1] > 0)})
+        for symbol in element_counts(found)
+    }
+    assert reasons == {symbol: "too few to say" for symbol, n in materials.items() if n < 5 and key != "n"}
+    assert set(values) | set(reasons) == set(materials) and not set(values) & set(reasons)
 
 
 def test_a_filtered_exploration_has_the_groups_of_its_own_rows(pairs) -> None:

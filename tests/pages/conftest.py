@@ -343,11 +343,12 @@ def array() -> Callable[[Any], np.ndarray]:
 
 @pytest.fixture(scope="session")
 def cells() -> Callable[[dict[str, Any]], dict[str, str]]:
-    """What a periodic table writes for every element that has a value, by symbol."""
+    """What a periodic table says on hover of every element that has a value, by symbol."""
 
     def read(figure: dict[str, Any]) -> dict[str, str]:
         [trace] = [trace for trace in figure["data"] if trace.get("name") == "elements"]
-        return {symbol: text.split("<br>")[1] for symbol, text in zip(trace["customdata"], trace["text"], strict=True)}
+        said = {symbol: text.split("<br>")[1] for symbol, text in zip(trace["customdata"], trace["text"], strict=True)}
+        return {symbol: text for symbol, text in said.items() if text[0] in "0123456789−"}
 
     return read
 

@@ -303,6 +303,26 @@ def test_table_coloured_by_correlation(home, screen, shared, cells, as_number, q
     assert found == pytest.approx(correlations, abs=ROUNDED)
 
 
+def test_coefficients_are_coloured_between_minus_one_and_one(home, screen) -> None:
+    page = screen("explore")
+    for key in ("pearson", "spearman", "kendall"):
+        figure = page.choose("colour", key).figure("explore_elements_table_0")
+        [bar] = [t["marker"]["colorbar"] for t in figure["data"] if t["name"] == "colours"]
+        assert bar["ticktext"] == ["−1.00", "0.00", "1.00"]
+
+
+def test_elements_of_too_few_materials_are_outlined_and_named(home, screen, raw, symbols_of) -> None:
+    """One crystal an element: every moment is drawn in the scatter, and no element has the five materials that a number needs."""
+    page = choose_matpes(screen("explore")).choose("quantity", "magmom")
+    figure = page.figure("explore_elements_table_0")
+    by_id = [{d["matpes_id"]: d for d in raw[name]} for name in MATPES]
+    both = [i for i in by_id[0] if i in by_id[1] and "magmom" in json.dumps(by_id[0][i]) and "magmom" in json.dumps(by_id[1][i])]
+    [trace] = [t for t in figure["data"] if t["name"] == "elements"]
+    assert set(trace["customdata"]) == {symbol for i in both for symbol in symbols_of(by_id[1][i])}
+    assert {text.split("<br>")[1] for text in trace["text"]} == {"too few to say"}
+    assert "too few to say" in [a["text"] for a in figure["layout"]["annotations"]]
+
+
 def test_table_coloured_by_other_statistics(home, screen, shared, cells, as_number) -> None:
     frames = shared(XFUNC_DFT)
     page = screen("explore").choose("quantity", "total").choose("colour", "n")

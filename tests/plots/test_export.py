@@ -147,6 +147,7 @@ def table() -> go.Figure:
         title="Reference shift r²SCAN − PBE",
         unit="eV/atom",
         selected=["O"],
+        untold={"Md": "too few to say"},
         diverging=True,
         number_format=ENERGY.value,
         short_format="{:.1f}".format,

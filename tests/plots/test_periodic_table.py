@@ -56,6 +56,45 @@ def test_a_ratio_has_its_middle_at_one():
     assert colour_scale([1.0], diverging=True, log=False, dark=False, middle=1.0).position(1.0) == 0.5
 
 
+def test_a_coefficient_is_coloured_between_minus_one_and_one_whatever_the_data():
+    scale = colour_scale([0.97, 0.99], diverging=True, log=False, dark=False, reach=1.0)
+    assert (scale.low, scale.high, scale.position(0.0)) == (-1.0, 1.0, 0.5)
+    whole = periodic_table_figure({"O": 0.99, "Fe": -1.0}, diverging=True, reach=1.0)
+    part = periodic_table_figure({"O": 0.99, "Fe": 0.98}, diverging=True, reach=1.0)
+    assert fills(whole)["O"] == fills(part)["O"]
+    assert list(trace(part, "colours").marker.colorbar.ticktext) == ["-1", "0", "1"]
+
+
+def test_elements_with_data_but_no_value_look_neither_absent_nor_coloured():
+    figure = periodic_table_figure({"O": 1.0}, untold={"O": "not asked", "Fe": "too few to say"}, counts={"O": 90, "Fe": 4})
+    assert list(trace(figure, "elements").customdata) == ["O", "Fe"]  # both can be chosen
+    assert trace(figure, "elements").text[1] == "<b>Iron</b> (Z = 26)<br>too few to say<br>N = 4"
+    cells = dict(zip((e.symbol for e in ELEMENTS), figure.layout.shapes, strict=False))
+    assert len({cells[symbol].fillcolor for symbol in ("O", "Fe", "Xe")}) == 3
+    assert cells["Fe"].line.width > 0 == cells["O"].line.width == cells["Xe"].line.width
+
+
+@pytest.mark.parametrize(
+    ("untold", "words"),
+    [
+        ({}, ["no data"]),
+        ({"Fe": "too few to say"}, ["no data", "too few to say"]),
+        ({"Fe": "too few to say", "O": "–"}, ["no data", "data, but no number"]),
+    ],
+)
+def test_the_legend_names_the_cells_without_a_colour(untold, words):
+    figure = periodic_table_figure({"H": 1.0}, untold=untold)
+    assert [a.text for a in figure.layout.annotations if a.name == "legend"] == words
+    boxes = figure.layout.shapes[len(ELEMENTS) :]
+    cells = dict(zip((e.symbol for e in ELEMENTS), figure.layout.shapes, strict=False))
+    assert [box.fillcolor for box in boxes] == [cells["Xe"].fillcolor, *([cells["Fe"].fillcolor] if untold else [])]
+
+
+def test_a_table_on_which_nothing_can_be_said_still_says_what_it_is():
+    figure = periodic_table_figure({}, title="Pearson r", untold={"Fe": "too few to say"})
+    assert [a.text for a in figure.layout.annotations if a.name == "title"] == ["Pearson r"]
+
+
 def test_the_strongest_colour_is_furthest_from_zero():
     falling, rising = (colour_scale(values, diverging=False, log=False, dark=False) for values in ([-16.0, -0.1], [0.1, 16.0]))
     assert falling.colour(-16.0) == rising.colour(16.0)

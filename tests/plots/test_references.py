@@ -133,3 +133,14 @@ def test_nothing_to_draw_is_a_sentence(dark: bool, schemes, curves, shifts, resi
         residual_figure(residuals.iloc[:0], dark),
     ):
         assert not fig.data and fig.layout.annotations[0].text.endswith(".")
+
+
+def test_hovers_write_intervals_as_everywhere(schemes, curves, residuals) -> None:
+    assert list(comparison_figure(schemes).data[0].customdata[0][1:3]) == ["50.0 (40.0 to 100.0)", "60.0"]
+    lstsq = next(t for t in curve_figure(curves, "Test error", "N").data if t.name == "lstsq")
+    assert list(lstsq.customdata) == ["1,000.0 (800.0 to 1,200.0)", "500.0 (400.0 to 600.0)"]
+    before = residual_figure(residuals).data[0]
+    low, median, high = (f"{1000 * residuals[f'before_{name}'].iloc[0]:,.1f}".replace("-", "−") for name in ("low", "median", "high"))
+    assert before.customdata[0][2] == f"{median} ({low} to {high})"
+    for figure in (comparison_figure(schemes), curve_figure(curves, "Test error", "N"), residual_figure(residuals)):
+        assert not any("[" in (trace.hovertemplate or "").replace("customdata[", "") for trace in figure.data)

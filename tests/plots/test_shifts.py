@@ -36,6 +36,12 @@ def test_shifts_stand_at_their_number_with_their_interval(table) -> None:
     np.testing.assert_allclose(published.y, table["published"].dropna())
 
 
+def test_an_interval_is_written_as_everywhere(table) -> None:
+    ours = shift_figure(table).data[1]
+    assert list(ours.customdata[2]) == ["O", "−5.100 (−5.300 to −5.000)", 9]
+    assert list(ours.customdata[3]) == ["Na", "−7.700", 9]  # no interval
+
+
 def test_the_note_states_n_and_the_straight_line(table) -> None:
     figure = shift_figure(table, words=("Least squares.",))
     known = table.dropna(subset="shift")

@@ -33,6 +33,12 @@ def element_values(found: Exploration, shown: Statistic) -> dict[str, float]:
     return {symbol: estimate.value for symbol, estimate in estimates.items() if estimate.known}
 
 
+def untold_elements(found: Exploration, shown: Statistic) -> dict[str, str]:
+    """Why nothing is said of an element that has rows, by symbol in order of Z."""
+    agreements = found.by_element if shown.key in RANKS else found.quick_by_element
+    return {symbol: shown.words(one, found.rows.compared.quantity) for symbol, one in agreements.items() if not shown.of(one).known}
+
+
 def element_counts(found: Exploration) -> dict[str, int]:
     """Rows that count for each element, by symbol."""
     return {symbol: one.n for symbol, one in found.quick_by_element.items()}

@@ -8,9 +8,7 @@ from functools import partial
 
 from xfunc_core.analysis.agreement import Agreement, Estimate
 from xfunc_core.explore.compared import Compared
-from xfunc_core.quantities import MISSING, Quantity, correlation_text, count_text, interval_text, slope_text
-
-TOO_FEW = "too few to say"
+from xfunc_core.quantities import MISSING, TOO_FEW, Quantity, correlation_text, count_text, interval_text, slope_text
 
 
 @dataclass(frozen=True)

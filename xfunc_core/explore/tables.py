@@ -10,8 +10,8 @@ import pandas as pd
 from xfunc_core.analysis.agreement import Agreement
 from xfunc_core.explore.compared import Compared, Per
 from xfunc_core.explore.exploration import Exploration
-from xfunc_core.explore.statistics import TOO_FEW, statistics_of
-from xfunc_core.quantities import MISSING, count_text
+from xfunc_core.explore.statistics import statistics_of
+from xfunc_core.quantities import MISSING, TOO_FEW, count_text
 
 N_TITLES = {Per.FRAME: "Frames", Per.ATOM: "Atoms", Per.COMPONENT: "Components"}
 """What N counts, as the name of a column."""

@@ -13,13 +13,18 @@ from plotly.colors import sample_colorscale
 
 from xfunc_core.elements import ELEMENTS, Element
 from xfunc_core.plots.theme import Palette, faded, palette, template
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import TOO_FEW, count_text
 
 HEIGHT = 410
 GAP = 0.03
 """Half of the space between neighbouring cells, in cells."""
 F_BLOCK_UP = 0.6
 """Rows 9 and 10 move up by this, so that a small gap parts the f-block from the table."""
+NO_DATA = "no data"
+_LEGEND_ROW = 3.12
+"""Where the words on cells without a colour stand, in rows."""
+_SWATCH = 0.17
+"""Half the side of a box beside them."""
 TITLE_WIDTH = 24
 """Characters in a line of the title; it fits between the s- and the p-block on a phone."""
 LONG_TEXT = 6
@@ -67,7 +72,9 @@ def periodic_table_figure(
     selected: Collection[str] = (),
     diverging: bool = False,
     middle: float = 0.0,
+    reach: float | None = None,
     log: bool = False,
+    untold: Mapping[str, str] | None = None,
     dark: bool = False,
     number_format: Callable[[float], str] = "{:.3g}".format,
     short_format: Callable[[float], str] | None = None,
@@ -82,22 +89,32 @@ def periodic_table_figure(
         selected: symbols to outline.
         diverging: whether the scale is centred on ``middle``.
         middle: of a diverging scale: 0 for what is signed, 1 for a ratio.
+        reach: how far from the middle its ends lie, the same for all data; as far as the furthest value if None.
         log: whether the colour follows the logarithm, for counts; values must be above 0.
+        untold: elements that have data but no value, with the reason, shown on hover; outlined, and clickable as those with a value.
+            A legend tells them from those without data, unless None.
         dark: whether the page is dark.
         number_format: writes a value without its unit.
         short_format: the same inside a cell, where there is little room.
     """
     known = {symbol: float(v) for symbol, v in values.items() if v is not None and math.isfinite(v) and not (log and v <= 0)}
-    scale = colour_scale(known.values(), diverging, log, dark, middle)
-    c = palette(dark)
+    absent, with_legend = "no value" if untold is None else NO_DATA, untold is not None
+    untold = {symbol: reason for symbol, reason in (untold or {}).items() if symbol not in known}
+    scale = colour_scale(known.values(), diverging, log, dark, middle, reach)
+    c, short_format = palette(dark), short_format or number_format
     fig = go.Figure()
-    _add_targets(fig, known, counts or {}, unit, number_format)
-    shapes = [_cell(e, _fill(e, known, scale, c)) for e in ELEMENTS]
-    shapes += [_outline(e, c) for e in ELEMENTS if e.symbol in selected]
-    notes = [_label(e, known, scale, c, short_format or number_format) for e in ELEMENTS]
-    if known:
-        _add_colour_bar(fig, scale, number_format, c)
+    said = {symbol: f"{number_format(value)} {unit}".strip() for symbol, value in known.items()} | untold
+    _add_targets(fig, said, absent, counts or {})
+    shapes = [_cell(e, scale, known, untold, c) for e in ELEMENTS]
+    notes = [_label(e, known, untold, scale, c, short_format) for e in ELEMENTS]
+    if known or untold:
         notes.append(_title(f"{title} ({unit})" if unit and title else title or unit, c))
+    if with_legend:
+        swatches, words = _legend(untold.values(), c)
+        shapes, notes = [*shapes, *swatches], [*notes, *words]
+    if known:
+        _add_colour_bar(fig, scale, short_format, c)
+    shapes += [_outline(e, c) for e in ELEMENTS if e.symbol in selected]
     fig.update_xaxes(range=[0.5, 18.5], visible=False, fixedrange=True)
     fig.update_yaxes(range=[_row(10) + 0.5, 0.5], visible=False, fixedrange=True)
     margin = {"l": 2, "r": 2, "t": 2, "b": 2}
@@ -106,14 +123,16 @@ def periodic_table_figure(
     )
 
 
-def colour_scale(values: Collection[float], diverging: bool, log: bool, dark: bool, middle: float = 0.0) -> ColourScale:
-    """The scale that holds all values; symmetric about ``middle`` if diverging."""
+def colour_scale(
+    values: Collection[float], diverging: bool, log: bool, dark: bool, middle: float = 0.0, reach: float | None = None
+) -> ColourScale:
+    """The scale that holds all values; symmetric about ``middle`` if diverging, and then as wide as ``reach`` says where it does."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if not values:
         log = False
     if diverging:
-        half = max(abs(low - middle), abs(high - middle)) if values else 1.0
-        low, high, log = middle - (half or 1.0), middle + (half or 1.0), False
+        half = reach or (max(abs(low - middle), abs(high - middle)) if values else 1.0) or 1.0
+        low, high, log = middle - half, middle + half, False
     colours = _SCALES[diverging, dark]
     if not diverging and high <= 0 and low < high:
         colours = colours[::-1]  # the strongest colour belongs to the value furthest from 0
@@ -131,27 +150,36 @@ def _row(row: int) -> float:
     return row - F_BLOCK_UP if row > 7 else float(row)
 
 
-def _fill(element: Element, known: Mapping[str, float], scale: ColourScale, c: Palette) -> str:
-    if element.symbol not in known:
-        return faded(c.missing, 0.55)
-    return "rgb({}, {}, {})".format(*scale.colour(known[element.symbol]))
-
-
-def _cell(element: Element, fill: str) -> dict[str, object]:
+def _cell(element: Element, scale: ColourScale, known: Mapping[str, float], untold: Collection[str], c: Palette) -> dict[str, object]:
     x, y = element.column, _row(element.row)
-    half = 0.5 - GAP
+    if element.symbol in known:
+        return _box(x, y, "rgb({}, {}, {})".format(*scale.colour(known[element.symbol])))
+    return _untold_box(x, y, c) if element.symbol in untold else _box(x, y, faded(c.missing, 0.55))
+
+
+def _box(x: float, y: float, fill: str, half: float = 0.5 - GAP) -> dict[str, object]:
     corners = {"x0": x - half, "x1": x + half, "y0": y - half, "y1": y + half}
     return {"type": "rect", **corners, "fillcolor": fill, "line": {"width": 0}, "layer": "below"}
 
 
+def _untold_box(x: float, y: float, c: Palette, half: float = 0.46 - GAP) -> dict[str, object]:
+    """The look of an element that has data but no value; its line lies inside the cell."""
+    return {**_box(x, y, "rgba(0,0,0,0)", half), "line": {"width": 1.2, "color": c.quiet, "dash": "dot"}}
+
+
 def _outline(element: Element, c: Palette) -> dict[str, object]:
-    return {**_cell(element, "rgba(0,0,0,0)"), "line": {"width": 3, "color": c.text}, "layer": "above"}
+    return {**_box(element.column, _row(element.row), "rgba(0,0,0,0)"), "line": {"width": 3, "color": c.text}, "layer": "above"}
 
 
 def _label(
-    element: Element, known: Mapping[str, float], scale: ColourScale, c: Palette, number_format: Callable[[float], str]
+    element: Element,
+    known: Mapping[str, float],
+    untold: Collection[str],
+    scale: ColourScale,
+    c: Palette,
+    number_format: Callable[[float], str],
 ) -> dict[str, object]:
-    text, colour = element.symbol, c.muted
+    text, colour = element.symbol, c.text if element.symbol in untold else c.muted
     if element.symbol in known:
         value = known[element.symbol]
         written = number_format(value)
@@ -161,14 +189,20 @@ def _label(
     return {**place, "text": text, "font": {"size": 13, "color": colour}, "showarrow": False}
 
 
-def _add_targets(
-    fig: go.Figure, known: Mapping[str, float], counts: Mapping[str, int], unit: str, number_format: Callable[[float], str]
-) -> None:
-    """Invisible points that are hovered and clicked: elements with a value, and grey ones to hover only."""
-    for elements, clickable in (
-        ([e for e in ELEMENTS if e.symbol in known], True),
-        ([e for e in ELEMENTS if e.symbol not in known], False),
-    ):
+def _legend(reasons: Collection[str], c: Palette) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """What the cells without a colour mean: boxes and words in the room under the colour bar."""
+    entries = [(9.0, NO_DATA, _box(9.0, _LEGEND_ROW, faded(c.missing, 0.55), _SWATCH))]
+    if reasons:
+        words = TOO_FEW if set(reasons) == {TOO_FEW} else "data, but no number"
+        entries.append((4.1, words, _untold_box(4.1, _LEGEND_ROW, c, _SWATCH)))
+    boxes = [box for _, _, box in entries]
+    look = {"y": _LEGEND_ROW, "xanchor": "left", "yanchor": "middle", "font": {"size": 11, "color": c.muted}, "showarrow": False}
+    return boxes, [{**look, "x": x + 0.3, "text": text, "name": "legend"} for x, text, _ in entries]
+
+
+def _add_targets(fig: go.Figure, said: Mapping[str, str], absent: str, counts: Mapping[str, int]) -> None:
+    """Invisible points that are hovered and clicked: elements of which something is said, and grey ones to hover only."""
+    for elements, clickable in (([e for e in ELEMENTS if e.symbol in said], True), ([e for e in ELEMENTS if e.symbol not in said], False)):
         fig.add_scatter(
             x=[e.column for e in elements],
             y=[_row(e.row) for e in elements],
@@ -176,17 +210,13 @@ def _add_targets(
             marker={"symbol": "square", "size": 34, "opacity": 0},
             customdata=[e.symbol for e in elements] if clickable else None,
             name="elements" if clickable else "missing",
-            text=[_hover(e, known, counts, unit, number_format) for e in elements],
+            text=[_hover(e, said.get(e.symbol, absent), counts) for e in elements],
             hovertemplate="%{text}<extra></extra>",
         )
 
 
-def _hover(
-    element: Element, known: Mapping[str, float], counts: Mapping[str, int], unit: str, number_format: Callable[[float], str]
-) -> str:
-    lines = [f"<b>{element.name}</b> (Z = {element.z})", "no value"]
-    if element.symbol in known:
-        lines[1] = f"{number_format(known[element.symbol])} {unit}".strip()
+def _hover(element: Element, said: str, counts: Mapping[str, int]) -> str:
+    lines = [f"<b>{element.name}</b> (Z = {element.z})", said]
     if element.symbol in counts:
         lines.append(f"N = {count_text(int(counts[element.symbol]))}")
     return "<br>".join(lines)
@@ -198,7 +228,7 @@ def _add_colour_bar(fig: go.Figure, scale: ColourScale, number_format: Callable[
     middle = () if len(ends) == 1 else (math.sqrt(scale.low * scale.high) if scale.log else (scale.low + scale.high) / 2,)
     ticks = sorted({*ends, *middle})
     bar = {
-        "orientation": "h", "x": 7.5 / 18, "xanchor": "center", "y": 0.775, "yanchor": "middle", "len": 8 / 18, "thickness": 8,
+        "orientation": "h", "x": 7.5 / 18, "xanchor": "center", "y": 0.835, "yanchor": "middle", "len": 8 / 18, "thickness": 8,
         "outlinewidth": 0, "ticks": "", "tickfont": {"size": 11, "color": c.muted},
         "tickvals": [scale.position(tick) for tick in ticks], "ticktext": [number_format(tick) for tick in ticks],
     }  # fmt: skip

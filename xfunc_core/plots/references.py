@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, faded, literal, log_ticks, nothing_to_draw, on_ground, palette
-from xfunc_core.quantities import ENERGY, count_text
+from xfunc_core.quantities import ENERGY, count_text, interval_text
 
 COLOURS = {
     "keep": "#5f6b7a",
@@ -39,7 +39,7 @@ _ROW = 30
 """Pixels of a scheme."""
 _NAMES = 112
 """Pixels that the names of the schemes take."""
-_HOVER = "<b>%{customdata[0]}</b><br>MAE %{customdata[1]} [%{customdata[2]}, %{customdata[3]}] · RMSE %{customdata[4]} meV/atom<br>%{customdata[5]}<extra></extra>"
+_HOVER = "<b>%{customdata[0]}</b><br>MAE %{customdata[1]} · RMSE %{customdata[2]} meV/atom<br>%{customdata[3]}<extra></extra>"
 
 
 def colour_of(name: str, dark: bool = False) -> str:
@@ -95,7 +95,7 @@ def _add_key(fig: go.Figure, colour: str, off_scale: bool) -> None:
 
 def _add_scheme(fig: go.Figure, name: str, row: pd.Series, place: int, dark: bool) -> None:
     scale, colour = ENERGY.error_scale, colour_of(name, dark)
-    said = [ENERGY.error(row[column]) for column in ("test_mae", "test_mae_low", "test_mae_high", "test_rmse")]
+    mae = interval_text(ENERGY.error, *(row[column] for column in ("test_mae", "test_mae_low", "test_mae_high")))
     state = "another energy scale" if row["off_scale"] else "recommended" if row["recommended"] else ""
     fig.add_trace(
         go.Scatter(
@@ -115,7 +115,7 @@ def _add_scheme(fig: go.Figure, name: str, row: pd.Series, place: int, dark: boo
                 "width": 4,
                 "color": colour,
             },
-            customdata=[[literal(row["label"]), *said, state]],
+            customdata=[[literal(row["label"]), mae, ENERGY.error(row["test_rmse"]), state]],
             name=name,
             showlegend=False,
             hovertemplate=_HOVER,
@@ -169,9 +169,9 @@ def _add_curve(fig: go.Figure, name: str, curve: pd.DataFrame, dark: bool) -> No
             mode="lines+markers",
             line={"color": colour, "width": 2, "dash": _DASHES.get(name, "solid")},
             marker={"size": 6, "color": colour},
-            customdata=np.stack([[ENERGY.error(v) for v in curve[c]] for c in ("low", "high")], axis=1),
+            customdata=[interval_text(ENERGY.error, *row) for row in curve[["median", "low", "high"]].to_numpy()],
             name=name,
             legendgroup=name,
-            hovertemplate=f"<b>{name}</b><br>N %{{x:,}}<br>%{{y:,.1f}} meV/atom [%{{customdata[0]}}, %{{customdata[1]}}]<extra></extra>",
+            hovertemplate=f"<b>{name}</b><br>N %{{x:,}}<br>%{{customdata}} meV/atom<extra></extra>",
         )
     )

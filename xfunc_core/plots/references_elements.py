@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, nothing_to_draw, palette
-from xfunc_core.quantities import ENERGY, count_text
+from xfunc_core.quantities import ENERGY, count_text, interval_text
 
 _ROW = 16
 """Pixels of an element."""
@@ -85,7 +85,7 @@ def residual_figure(table: pd.DataFrame, dark: bool = False) -> go.Figure:
 
 def _add_quartiles(fig: go.Figure, table: pd.DataFrame, when: str, colour: str, column: int) -> None:
     low, median, high = (table[f"{when}_{name}"] * ENERGY.error_scale for name in ("low", "median", "high"))
-    written = ([f"{v:,.1f}".replace("-", "−") for v in quartile] for quartile in (low, median, high))
+    written = [interval_text(_signed, *quartiles) for quartiles in zip(median, low, high, strict=True)]
     fig.add_trace(
         go.Scatter(
             x=median,
@@ -93,13 +93,18 @@ def _add_quartiles(fig: go.Figure, table: pd.DataFrame, when: str, colour: str, 
             mode="markers",
             error_x={"array": high - median, "arrayminus": median - low, "thickness": 1.4, "width": 2, "color": colour},
             marker={"size": 7, "color": colour},
-            customdata=np.stack([table.index, table["n_frames"], *written], axis=1),
+            customdata=np.stack([table.index, table["n_frames"], written], axis=1),
             name=when,
-            hovertemplate="<b>%{customdata[0]}</b> · %{customdata[1]} frames<br>median %{customdata[3]} [%{customdata[2]}, %{customdata[4]}] meV/atom<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}</b> · %{customdata[1]} frames<br>median %{customdata[2]} meV/atom<extra></extra>",
         ),
         row=1,
         col=column,
     )
+
+
+def _signed(error: float) -> str:
+    """An error in `ENERGY.error_unit` that may be below 0."""
+    return f"{error:,.1f}".replace("-", "−")
 
 
 def _furthest(table: pd.DataFrame, slope: float, intercept: float) -> set[str]:

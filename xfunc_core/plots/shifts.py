@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import Palette, apply_theme, nothing_to_draw, palette
-from xfunc_core.quantities import ENERGY, Functional, correlation_text, count_text
+from xfunc_core.quantities import ENERGY, Functional, correlation_text, count_text, interval_text
 
 LABELLED = 14
 LABEL_GAP = 3
@@ -64,11 +64,15 @@ def _add_shifts(fig: go.Figure, known: pd.DataFrame, c: Palette) -> None:
             textfont={"size": 11, "color": c.muted},
             marker={"size": 7, "color": c.accent},
             customdata=np.stack(
-                [known.index, [ENERGY.value(x) for x in known["low"]], [ENERGY.value(x) for x in known["high"]], known["n_materials"]],
+                [
+                    known.index,
+                    [interval_text(ENERGY.value, *row) for row in known[["shift", "low", "high"]].to_numpy()],
+                    known["n_materials"],
+                ],
                 axis=1,
             ),
             name="These data, with 95 % intervals",
-            hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{y:.3f} eV/atom [%{customdata[1]}, %{customdata[2]}]<br>%{customdata[3]} materials<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{customdata[1]} eV/atom<br>%{customdata[2]} materials<extra></extra>",
         )
     )
 
