@@ -33,7 +33,8 @@ from xfunc_core.explore.element_values import (
     rows_of,
     untold_elements,
 )
-from xfunc_core.explore.exploration import Exploration, available
+from xfunc_core.explore.exploration import Exploration
+from xfunc_core.explore.lacking import lacking_sentence
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
 from xfunc_core.explore.shifts import shift_table
 from xfunc_core.explore.statistics import Statistic, statistics_of
@@ -126,7 +127,7 @@ def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> D
     pair = clicked_frame(clicked)
     if pair is None or not 0 <= pair < len(found.source):
         if not compared.one_sided:
-            st.caption("Click a point to see its structure." if found.source.has_structures else "Click a point to see its row.")
+            st.caption("Click a point to see its structure." if found.source.has_structures else "Click a point to see what the table knows of the pair.")
     elif found.source.has_structures:
         frame_card([(found.source.r2scan, int(found.source.rows_r2scan[pair])), (found.source.pbe, int(found.source.rows_pbe[pair]))], key="explore_frame")
     else:
@@ -213,11 +214,14 @@ with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, wh
     if not len(source):
         empty("link_off", f"These two datasets share no frame: {count_text(len(source.unpaired))} ids or geometries differ. Choose two that were computed on the same structures, or pair them by material or by structure.")
         st.stop()
-    quantities = available(source)
+    lacking = loaders.lacking(key)
+    quantities = [one for one in COMPARED if one not in lacking]
     if not quantities:
         empty("label_off", "No label is known on both sides of these pairs, so nothing can be compared.")
         st.stop()
     asked = _ask(key, source, quantities)
+    if lacking:
+        st.caption(lacking_sentence(lacking))
     statistics = statistics_of(COMPARED[asked.quantity])
     st.subheader("Elements", divider="gray")
     colour, mode = _element_controls(statistics)

@@ -18,6 +18,7 @@ from xfunc_core.data.pairing import pair
 from xfunc_core.data.pairs import PairingMethod
 from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.validation import ValidationReport, validate
+from xfunc_core.explore import lacking as lacks
 from xfunc_core.explore.compared import Source
 from xfunc_core.explore.exploration import Exploration, explore
 from xfunc_core.explore.paper_figures import PaperFigures, paper_figures
@@ -91,6 +92,12 @@ def source(key: SourceKey) -> Source:
         return open_pair_table(pair_tables_root(), key.names[0])
     pbe, r2scan = (open_dataset(datasets_root(), name) for name in key.names)
     return pair(pbe, r2scan, PairingMethod(key.how))
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def lacking(key: SourceKey) -> dict[str, str]:
+    """Why each quantity that the pairs cannot be compared in cannot, by key."""
+    return lacks.lacking(source(key))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Comparing …")

@@ -29,12 +29,12 @@ def test_a_fit_on_the_same_frames_is_said_to_be_in_sample_with_its_numbers(make)
         (["Na"], {E: -1.0}, {E: -3.0}), (["Cl"], {E: -4.0}, {E: -5.0}), (["Na", "Cl"], {E: -7.0}, {E: -10.0}), (["K"], {E: -2.0}, {})
     )
     said = explore(pairs, "referenced").caveats
-    assert "The references are 2 numbers per functional fitted on these same 3 frames, so the referenced correlation is in-sample." in said
+    assert "The references are 2 numbers per functional fitted on these same 3 pairs, so the referenced correlation is in-sample." in said
     assert not any("fixed ratios" in s or "exact" in s for s in said)
     assert not any("in-sample" in s for s in explore(pairs, "total").caveats)
     said = explore(pairs, "referenced", keep=np.array([True, False, True, False])).caveats
     assert (
-        "The references are 2 numbers per functional fitted on all 3 frames with both energies, whatever the filter, so the referenced correlation is in-sample."
+        "The references are 2 numbers per functional fitted on all 3 pairs with both energies, whatever the filter, so the referenced correlation is in-sample."
         in said
     )
 
@@ -74,8 +74,8 @@ def test_energies_of_two_scales_are_warned_of(bundled_home: Path) -> None:
 @pytest.mark.parametrize(
     ("reason", "one"),
     [
-        ("frames without both energies", "frame without both energies"),
-        ("frames alone in their material and composition", "frame alone in its material and composition"),
+        ("pairs without both energies", "pair without both energies"),
+        ("pairs alone in their material and composition", "pair alone in its material and composition"),
         (
             "atoms with a force of at most 0.05 eV/Å in one of the functionals",
             "atom with a force of at most 0.05 eV/Å in one of the functionals",

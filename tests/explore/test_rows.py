@@ -10,7 +10,8 @@ from xfunc_core.data.library import open_dataset
 from xfunc_core.data.pairs import PairingMethod, pair_by_id
 from xfunc_core.errors import ConfigError
 from xfunc_core.explore.compared import ANGLE_FLOOR, COMPARED, unavailable
-from xfunc_core.explore.exploration import available, explore
+from xfunc_core.explore.exploration import explore
+from xfunc_core.explore.lacking import available, lacking, lacking_sentence
 from xfunc_core.explore.tables import chemistry_table, element_table, number_table, overall_table
 from xfunc_core.quantities import VOIGT
 from xfunc_core.references.paired import PairedScheme
@@ -23,8 +24,8 @@ def test_total_energies_are_per_atom_and_missing_ones_are_counted(make) -> None:
     rows = explore(pairs, "total").rows
     np.testing.assert_allclose([rows.x, rows.y], [[-1.0, -3.5], [-3.0, -5.0]])
     assert rows.pair.tolist() == [0, 1]
-    assert rows.left_out == {"frames without both energies": 2}
-    assert "Left out: 2 frames without both energies." in explore(pairs, "total").caveats
+    assert rows.left_out == {"pairs without both energies": 2}
+    assert "Left out: 2 pairs without both energies." in explore(pairs, "total").caveats
 
 
 def test_references_are_subtracted_and_frames_without_them_counted_by_element(make) -> None:
@@ -40,7 +41,7 @@ def test_references_are_subtracted_and_frames_without_them_counted_by_element(ma
     from xfunc_core.references.published import atomref
 
     np.testing.assert_allclose([found.rows.x, found.rows.y], [[-1.0 - atomref("mptrj")[10]], [-3.0 - atomref("r2scan")[10]]])
-    assert found.rows.left_out == {"frames without both energies": 1, "frames with an element without a reference (Yb 2, Po 2)": 3}
+    assert found.rows.left_out == {"pairs without both energies": 1, "pairs with an element without a reference (Yb 2, Po 2)": 3}
     assert any("the energy scale of the data is not said, so they may not fit" in s for s in found.caveats)
 
 
@@ -57,18 +58,18 @@ def test_formation_energies_are_over_the_lowest_solid_of_each_functional(make) -
     np.testing.assert_allclose(found.rows.y, [0.0, -2.9 + 3.0, -5.0 + (3.0 + 4.0) / 2])
     assert found.rows.pair.tolist() == [0, 1, 3]
     assert found.rows.left_out == {
-        "frames with an element whose solid is not in the data (O 1)": 1,
-        "frames that are the elemental solids counted from, 0 by definition": 1,
+        "pairs with an element whose solid is not in the data (O 1)": 1,
+        "pairs that are the elemental solids counted from, 0 by definition": 1,
     }
     assert any("2 elements have one" in s for s in found.caveats)
-    assert "Left out: 1 frame that is an elemental solid counted from, 0 by definition." in found.caveats
+    assert "Left out: 1 pair that is an elemental solid counted from, 0 by definition." in found.caveats
 
 
 def test_formation_energies_of_a_table_are_its_own(make_table) -> None:
     table = make_table("m1,NaCl,-1,-2,-0.5,-0.75\nm2,KCl,-1,-2,,-1\n", ",hf_pbe,hf_r2scan")
     found = explore(table, "formation")
     assert (found.rows.x.tolist(), found.rows.y.tolist()) == ([-0.5], [-0.75])
-    assert found.rows.left_out == {"frames without both formation energies": 1}
+    assert found.rows.left_out == {"pairs without both formation energies": 1}
 
 
 def test_deviations_within_a_material_need_no_reference(make) -> None:
@@ -80,9 +81,9 @@ def test_deviations_within_a_material_need_no_reference(make) -> None:
     np.testing.assert_allclose(rows.x, [0.25, -0.25, 0.5, -0.5])
     np.testing.assert_allclose(rows.y, [-0.25, 0.25, 0.25, -0.25])
     assert rows.pair.tolist() == [0, 1, 3, 4]  # of material a the other composition is alone
-    assert rows.left_out == {"frames alone in their material and composition": 2}
+    assert rows.left_out == {"pairs alone in their material and composition": 2}
     kept = explore(pairs, "within_material", keep=np.array([1, 0, 0, 1, 1, 0], dtype=bool)).rows
-    assert kept.pair.tolist() == [3, 4]  # means are those of the frames that are kept
+    assert kept.pair.tolist() == [3, 4]  # means are those of the pairs that are kept
 
 
 FORCES = {"forces": [[0.0, 3.0, 4.0], [0.0, -3.0, -4.0]]}
@@ -95,7 +96,7 @@ def test_forces_are_compared_by_component_magnitude_and_angle(make) -> None:
     np.testing.assert_allclose(force.x, [0, 3, 4, 0, -3, -4])
     np.testing.assert_allclose(force.y, [0, -8, 6, 0, 0, 0.01])
     assert force.element.tolist() == [11] * 3 + [17] * 3 and force.pair.tolist() == [0] * 6
-    assert force.left_out == {"frames without forces on both sides": 1}
+    assert force.left_out == {"pairs without forces on both sides": 1}
     norm = explore(pairs, "force_norm").rows
     np.testing.assert_allclose([norm.x, norm.y], [[5, 5], [10, 0.01]])
     angle = explore(pairs, "force_angle").rows
@@ -121,7 +122,7 @@ def test_stress_is_tension_positive_and_pressure_compression_positive(make) -> N
     np.testing.assert_allclose(sorted(stress.x), [-3.0, -2.0, -1.0, -0.6, -0.5, -0.4])
     pressure = explore(pairs, "pressure").rows
     np.testing.assert_allclose([pressure.x, pressure.y], [[2.0], [4.0]])
-    assert stress.left_out == pressure.left_out == {"frames without both stresses": 1}
+    assert stress.left_out == pressure.left_out == {"pairs without both stresses": 1}
 
 
 def test_moments_are_absolute(make) -> None:
@@ -134,10 +135,10 @@ def test_volumes_are_those_of_relaxed_pairs(make, make_table) -> None:
     pairs = make((["Na", "Na"], {E: -1.0, "length": 4.0}, {E: -1.0, "length": 3.0}), how=PairingMethod.BY_MATERIAL)
     rows = explore(pairs, "volume").rows
     np.testing.assert_allclose([rows.x, rows.y], [[32.0], [13.5]])
-    assert unavailable(pairs, "force").startswith("Force components compares frame by frame only")
+    assert unavailable(pairs, "force") == "compared atom by atom only: pair by the same id for that"
     table = make_table("m1,NaCl,-1,-2,20,19\nm2,KCl,-1,-2,,18\n", ",volume_pbe_per_atom,volume_r2scan_per_atom")
     found = explore(table, "volume").rows
-    assert (found.x.tolist(), found.y.tolist(), found.left_out) == ([20.0], [19.0], {"frames without both volumes": 1})
+    assert (found.x.tolist(), found.y.tolist(), found.left_out) == ([20.0], [19.0], {"pairs without both volumes": 1})
 
 
 def test_many_atoms_are_a_random_part_that_is_said(make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,10 +158,36 @@ def test_many_atoms_are_a_random_part_that_is_said(make, monkeypatch: pytest.Mon
 def test_available_quantities_are_those_with_labels(bundled_home, real_pairs) -> None:
     root = bundled_home / "datasets"
     elements = pair_by_id(open_dataset(root, "matpes-elements-pbe"), open_dataset(root, "matpes-elements-r2scan"))
-    assert available(elements) == [key for key in COMPARED if key != "volume"]
+    assert available(elements) == [key for key in COMPARED if key not in ("volume", "formation", "within_material", "force_angle")]
     ours = pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan"))
-    assert "magmom" not in available(ours) and "force_angle" in available(ours)
-    assert available(real_pairs) == ["total", "referenced", "formation", "within_material"]
+    assert "magmom" not in available(ours) and "force_angle" in available(ours) and "formation" in available(ours)
+    assert available(real_pairs) == ["total", "referenced", "formation"]
+
+
+def test_what_is_lacking_says_why(make, make_table) -> None:
+    twice = make((["Na"], {E: -1.0}, {E: -3.0}), (["Na", "Cl"], {E: -4.0}, {E: -5.0}))
+    assert lacking(twice) == {
+        "formation": "no compound whose elemental solids are in the data",
+        "within_material": "one pair per material and composition",
+        "force_angle": "no atom with forces above 0.05 eV/Å in both functionals",
+        "magmom": "no labels",
+        "volume": "frames paired by id have one geometry: pair by material or by structure, or import a table with volumes",
+    }
+    table = lacking(make_table("m1,NaCl,-1,-2\nm1,NaCl,-1.5,-2\n"))
+    assert set(table) == set(COMPARED) - {"total", "referenced", "within_material"}
+    assert (
+        lacking_sentence({"magmom": "no labels", "force": "no labels", "volume": "why"})
+        == "Not in these pairs: magnetic moment, force components (no labels); volume (why)."
+    )
+    assert lacking_sentence({}) == ""
+
+
+def test_what_is_not_lacking_has_rows_and_what_is_has_none(bundled_home, real_pairs) -> None:
+    root = bundled_home / "datasets"
+    sources = [pair_by_id(*(open_dataset(root, f"{name}-{f}") for f in ("pbe", "r2scan"))) for name in ("matpes-elements", "xfunc-dft")]
+    for source in (*sources, real_pairs):
+        empty = {key for key in COMPARED if not len(explore(source, key).rows)}
+        assert empty - {"volume"} == set(lacking(source)) - {"volume"}  # the volumes of one geometry are rows, too, but the same
 
 
 def test_magnetic_moments_and_angles_of_real_pairs_equal_numpy(bundled_home) -> None:

@@ -129,7 +129,7 @@ def test_statistics_equal_those_of_scipy_on_the_raw_files(home, screen, shared, 
     page = screen("explore").choose("quantity", quantity)
     assert_shown(shown(page), expected(*frames.of(mode), "eV/atom", "meV/atom", 1000), ranks=0.005 if mode == "referenced" else 0.51e-4)
     assert f"N = {len(frames.ids)} " in note(scatter(page))
-    assert (f"on these same {len(frames.ids):,} frames, so the referenced correlation is in-sample" in page.words()) == (mode == "referenced")
+    assert (f"on these same {len(frames.ids):,} pairs, so the referenced correlation is in-sample" in page.words()) == (mode == "referenced")
 
 
 @pytest.mark.parametrize(("quantity", "mode"), [("referenced", "referenced"), ("total", "raw")])
@@ -179,7 +179,7 @@ def test_chosen_elements_stand_out_and_the_numbers_stay(home, screen, shared, dr
     assert shown(page) == statistics
     table = page.table("Element", "Pearson r")
     assert set(table["Element"]) == set(chosen) and len(table) < len(whole)
-    for element, count in zip(table["Element"], table["Frames"], strict=True):
+    for element, count in zip(table["Element"], table["Pairs"], strict=True):
         assert int(count.replace(",", "")) == len(frames.containing(element))
     outlined = [shape for shape in page.figure("explore_elements_table_0")["layout"]["shapes"] if shape["layer"] == "above"]
     assert len(outlined) == len(chosen)
@@ -239,6 +239,15 @@ def test_data_without_energies_still_compare_forces(home, screen, raw, tmp_path)
         page = screen("explore", r2scan="bare-r2scan", pbe="bare-pbe", explore_tab=tab)
         assert "Total energy" not in page.widget("quantity").options
         assert page.at.table and "nan" not in everything(page).lower()
+
+
+def test_what_the_pairs_do_not_hold_is_not_offered_and_said(home, screen) -> None:
+    page = screen("explore")
+    said = next(line for line in page.words().split("\n") if line.startswith("Not in these pairs: "))
+    assert "magnetic moment (no labels)" in said and "energy within a material (one pair per material and composition)" in said
+    assert not {"Magnetic moment", "Energy within a material"} & set(page.widget("quantity").options)
+    choose_matpes(page)
+    assert "Magnetic moment" in page.widget("quantity").options and "magnetic moment" not in page.words().split("Not in these pairs: ")[1].split("\n")[0]
 
 
 def test_clear_takes_the_choice_back(home, screen, drawn) -> None:
@@ -353,8 +362,8 @@ def test_chemistries_are_counted_on_the_raw_files(home, screen, shared) -> None:
     frames = shared(XFUNC_DFT)
     table = screen("explore", explore_tab="Per chemistry").table("Chemistry", "Pearson r").set_index("Chemistry")
     block = {"Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn"}
-    assert int(table.loc["3d", "Frames"]) == sum(bool(held & block) for held in frames.symbols)
-    assert table.loc["4f", "Frames"] == "0" and table.loc["4f", "Pearson r"] == "too few to say"
+    assert int(table.loc["3d", "Pairs"]) == sum(bool(held & block) for held in frames.symbols)
+    assert table.loc["4f", "Pairs"] == "0" and table.loc["4f", "Pearson r"] == "too few to say"
 
 
 def test_the_papers_figures_of_any_data(home, screen, shared, drawn) -> None:

@@ -19,7 +19,8 @@ from xfunc_core.data.query import EVERYTHING, Filter
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import ConfigError, DataError
 from xfunc_core.explore.compared import COMPARED, Source, unavailable
-from xfunc_core.explore.exploration import Exploration, available, explore
+from xfunc_core.explore.exploration import Exploration, explore
+from xfunc_core.explore.lacking import available, lacking, lacking_sentence
 from xfunc_core.explore.selection import kept, queries_of
 from xfunc_core.explore.shifts import element_shifts, shift_table
 from xfunc_core.explore.statistics import STATISTICS
@@ -51,6 +52,30 @@ class Wanted:
     frames: Filter = EVERYTHING
 
 
+@dataclass(frozen=True)
+class _Found:
+    """All that an answer is made of.
+
+    Attributes:
+        source: the pairs.
+        wanted: what is asked for, and ``symbols``, the elements that are listed; all if none.
+        references: what is subtracted from energies.
+        shown: explorations by key, at least one.
+        shifts: the shift of every element, in an overview; else None.
+    """
+
+    source: Source
+    wanted: Wanted
+    symbols: list[str]
+    references: PairedReferences
+    shown: dict[str, Exploration]
+    shifts: pd.DataFrame | None
+
+    @property
+    def first(self) -> Exploration:
+        return next(iter(self.shown.values()))
+
+
 def correlate(names: Sequence[str], wanted: Wanted, say: Say) -> Answer:
     """Correlate the labels of the pairs of two datasets, or of a table: one quantity, or all that have rows at a glance.
 
@@ -65,30 +90,36 @@ def correlate(names: Sequence[str], wanted: Wanted, say: Say) -> Answer:
     say("Correlating …")
     references = paired_references(source, PairedScheme(wanted.references))
     shown = _explorations(source, references, wanted, mask)
-    caveats = _caveats(shown, references.scheme)
-    if mask is not None and not wanted.quantity:
-        caveats.append("The shifts per element are those of all pairs, whatever the filter.")
-    if not wanted.quantity:  # the caveats of what has no rows say so
-        shown = {key: found for key, found in shown.items() if len(found.rows)} or shown
     shifts = None if wanted.quantity else element_shifts(source, references)
-    first = next(iter(shown.values()))
-    overall = text_table(overall_table(shown.values()).to_dict("records"))
-    tables = (
-        _tables(first, symbols, wanted.chemistry) if shifts is None else _overview(shown, shift_table(shifts), symbols, wanted.chemistry)
-    )
-    data = {
+    found = _Found(source, wanted, symbols, references, shown, shifts)
+    return Answer(_text(found), _data(found))
+
+
+def _text(found: _Found) -> str:
+    tables = _tables(found) if found.shifts is None else _overview(found, shift_table(found.shifts))
+    overall = text_table(overall_table(_with_rows(found.shown).values()).to_dict("records"))
+    return "\n".join([_head(found), "", overall, "", *_caveats(found), "", *tables]).rstrip()
+
+
+def _data(found: _Found) -> dict[str, Any]:
+    source, wanted, shifts = found.source, found.wanted, found.shifts
+    return {
         "method": None if isinstance(source, PairTable) else wanted.how,
         "filter": wanted.frames.words(),
         "n_pairs": len(source),
-        "n_kept": first.n_kept,
-        "references": references.scheme,
-        "attribution": first.attribution,
-        "quantities": {key: _quantity_data(found, symbols, wanted) for key, found in shown.items()},
-        "shifts": None if shifts is None else {"unit": ENERGY.unit, "by_element": _shift_data(shifts, symbols)},
-        "caveats": caveats,
+        "n_kept": found.first.n_kept,
+        "references": found.references.scheme,
+        "attribution": found.first.attribution,
+        "quantities": {key: _quantity_data(one, found.symbols, wanted) for key, one in _with_rows(found.shown).items()},
+        "shifts": None if shifts is None else {"unit": ENERGY.unit, "by_element": _shift_data(shifts, found.symbols)},
+        "caveats": _caveats(found),
         "unpaired": source.unpaired.to_dict("records"),
     }
-    return Answer("\n".join([_head(source, wanted, first), "", overall, "", *caveats, "", *tables]).rstrip(), data)
+
+
+def _with_rows(shown: dict[str, Exploration]) -> dict[str, Exploration]:
+    """Those with rows, or all where none has any; the caveats say why others have none."""
+    return {key: one for key, one in shown.items() if len(one.rows)} or shown
 
 
 def _check(source: Source, named: str, wanted: Wanted) -> None:
@@ -101,7 +132,7 @@ def _check(source: Source, named: str, wanted: Wanted) -> None:
         others = " or ".join(scheme.value for scheme in available_schemes(source))
         raise ConfigError(f"{named} have no energies of isolated atoms: use --references {others}.")
     if wanted.quantity and (reason := unavailable(source, wanted.quantity)):
-        raise DataError(reason)
+        raise DataError(f"{COMPARED[wanted.quantity].label} cannot be compared here: {reason}.")
 
 
 def _mask(source: Source, frames: Filter) -> np.ndarray | None:
@@ -122,46 +153,54 @@ def _explorations(source: Source, references: PairedReferences, wanted: Wanted, 
     return {key: explore(source, key, references, None, mask) for key in available(source)}
 
 
-def _head(source: Source, wanted: Wanted, found: Exploration) -> str:
+def _head(found: _Found) -> str:
+    source, wanted = found.source, found.wanted
     n_materials = count_text(len(set(source.materials.tolist())))
     if isinstance(source, PairTable):
         head = f"{count_text(len(source))} relaxed pairs of {n_materials} materials in {source.info.title}; {count_text(source.info.n_dropped)} rows were left out at import."
     else:
         head = f"{count_text(len(source))} pairs of {n_materials} materials in {Functional.PBE.label} and {Functional.R2SCAN.label}; {count_text(len(source.unpaired))} frames without a partner."
         head += "" if wanted.how is PairingMethod.BY_ID else f" {wanted.how.sentence}"
-    return head + ("" if wanted.frames == EVERYTHING else f" {count_text(found.n_kept)} of them pass the filter ({wanted.frames.words()}).")
+    return head + ("" if wanted.frames == EVERYTHING else f" {count_text(found.first.n_kept)} of them pass the filter ({wanted.frames.words()}).")
 
 
-def _caveats(shown: dict[str, Exploration], scheme: PairedScheme) -> list[str]:
-    """What to know of each quantity, once; which one it is about, where there are several."""
-    said: dict[str, list[str]] = {}
-    for key, found in shown.items():
-        for sentence in found.caveats:
+def _caveats(found: _Found) -> list[str]:
+    """What to know of each quantity, once, and which one it is about, where there are several; of an overview also what is not in it."""
+    shown, said = found.shown, {}
+    for key, one in shown.items():
+        for sentence in one.caveats:
             said.setdefault(sentence, []).append(key)
     several = len(shown) > 1
     lines = [
         f"{COMPARED[keys[0]].label}: {sentence}" if several and len(keys) == 1 and keys[0] != "referenced" else sentence
         for sentence, keys in said.items()
     ]
-    return [*([f"References: {scheme.label}. {scheme.sentence}"] if "referenced" in shown else []), *lines]
+    scheme = found.references.scheme
+    lines = [f"References: {scheme.label}. {scheme.sentence}", *lines] if "referenced" in shown else lines
+    if found.shifts is None:
+        return lines
+    filtered = ["The shifts per element are those of all pairs, whatever the filter."] if found.wanted.frames != EVERYTHING else []
+    return list(filter(None, [*lines, *filtered, lacking_sentence(lacking(found.source))]))
 
 
-def _tables(found: Exploration, symbols: list[str], chemistry: bool) -> list[str]:
-    table = element_table(found, symbols).to_dict("records")
-    return [found.attribution.sentence, text_table(table, _no_element(symbols)), *(_chemistries(found) if chemistry else [])]
+def _tables(found: _Found) -> list[str]:
+    one, symbols = found.first, found.symbols
+    table = element_table(one, symbols).to_dict("records")
+    return [one.attribution.sentence, text_table(table, _no_element(symbols)), *(_chemistries(one) if found.wanted.chemistry else [])]
 
 
-def _overview(shown: dict[str, Exploration], shifts: pd.DataFrame, symbols: list[str], chemistry: bool) -> list[str]:
+def _overview(found: _Found, shifts: pd.DataFrame) -> list[str]:
     """Per element the shift, and Pearson's coefficient before and after; chemistries of the referenced energies."""
+    shown, symbols = _with_rows(found.shown), found.symbols
     rows = shifts[shifts["Element"].isin(symbols)] if symbols else shifts
     for key, name in (("total", "r raw"), ("referenced", "r referenced")):
         if key in shown:
-            found = shown[key].by_element
+            by_element = shown[key].by_element
             rows = rows.assign(
-                **{name: [STATISTICS["pearson"].words(found.get(symbol, Agreement(0, 0)), ENERGY) for symbol in rows["Element"]]}
+                **{name: [STATISTICS["pearson"].words(by_element.get(symbol, Agreement(0, 0)), ENERGY) for symbol in rows["Element"]]}
             )
     table = text_table(rows.to_dict("records"), _no_element(symbols))
-    return [table, *(_chemistries(shown["referenced"]) if chemistry and "referenced" in shown else [])]
+    return [table, *(_chemistries(shown["referenced"]) if found.wanted.chemistry and "referenced" in shown else [])]
 
 
 def _no_element(symbols: list[str]) -> str:

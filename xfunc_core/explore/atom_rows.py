@@ -10,8 +10,8 @@ from xfunc_core.quantities import count_text
 
 MOST_ATOMS = 500_000
 """Atoms beyond which a random part of the pairs is taken: the intervals are then far narrower than anybody reads, and memory stays small."""
-NO_FORCES = "frames without forces on both sides"
-NO_MOMENTS = "frames without moments on both sides"
+NO_FORCES = "pairs without forces on both sides"
+NO_MOMENTS = "pairs without moments on both sides"
 SMALL = f"atoms with a force of at most {ANGLE_FLOOR:g} eV/Å in one of the functionals"
 
 _Atoms = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, int], tuple[str, ...]]

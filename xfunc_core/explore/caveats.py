@@ -30,7 +30,7 @@ def _nothing(source: Source, rows: ComparedRows, n_kept: int) -> Iterator[str]:
     if len(rows):
         return
     if reason := unavailable(source, rows.key):
-        yield reason
+        yield f"{COMPARED[rows.key].label} cannot be compared here: {reason}."
     elif not len(source):
         yield "There are no pairs: choose two datasets of the same structures, or pair them in another way."
     elif not n_kept:
@@ -57,12 +57,12 @@ def _references(source: Source, references: PairedReferences | None, n_kept: int
     n = count_text(references.n_frames)
     if references.scheme is PairedScheme.LSTSQ:
         n_elements = int(np.isfinite(references.pbe).sum())
-        frames = f"these same {n} frames" if n_kept == len(source) else f"all {n} frames with both energies, whatever the filter"
-        yield f"The references are {n_elements} numbers per functional fitted on {frames}, so the referenced correlation is in-sample."
+        pairs = f"these same {n} pairs" if n_kept == len(source) else f"all {n} pairs with both energies, whatever the filter"
+        yield f"The references are {n_elements} numbers per functional fitted on {pairs}, so the referenced correlation is in-sample."
     if references.undetermined:
         yield f"{', '.join(references.open_elements)} occur in fixed ratios only: their shifts are known in sum, not one by one, and are left blank."
     if references.is_exact:
-        yield "There are as many reference energies as frames, so the fit is exact and its referenced correlation says nothing."
+        yield "There are as many reference energies as pairs, so the fit is exact and its referenced correlation says nothing."
     if references.scheme.is_published and not isinstance(source, PairTable):
         scales = {dataset.info.energy_scale for dataset in (source.pbe, source.r2scan)}
         others = sorted(scale or "not said" for scale in scales if not scale.startswith(VASP))
@@ -81,7 +81,7 @@ def _left_out(source: Source, rows: ComparedRows) -> Iterator[str]:
 
 
 def singular(reason: str) -> str:
-    """A reason that begins with a plural, for one: ``frames without …`` → ``frame without …``."""
+    """A reason that begins with a plural, for one: ``pairs without …`` → ``pair without …``."""
     first, _, rest = reason.partition(" ")
     one = f"{first.removesuffix('s')} {rest}"
     return one.replace(" that are the elemental solids", " that is an elemental solid").replace(

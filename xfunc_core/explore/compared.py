@@ -29,7 +29,7 @@ VOLUME = Quantity("volume", "Volume", "Å³/atom", "Å³/atom", 1.0, 3, 2)
 class Per(Enum):
     """What one row stands for."""
 
-    FRAME = "frame"
+    PAIR = "pair"
     ATOM = "atom"
     COMPONENT = "component"
 
@@ -67,21 +67,21 @@ class Compared:
 COMPARED: dict[str, Compared] = {
     c.key: c
     for c in (
-        Compared("total", "Total energy", ENERGY, Per.FRAME, "Total energies per atom as they are."),
+        Compared("total", "Total energy", ENERGY, Per.PAIR, "Total energies per atom as they are."),
         Compared(
             "referenced",
             "Referenced energy",
             ENERGY,
-            Per.FRAME,
+            Per.PAIR,
             "Total energies per atom minus each functional's own elemental references, E − x·w.",
         ),
-        Compared("formation", "Formation energy", ENERGY, Per.FRAME, "Energies per atom over the elemental solids in the same functional."),
+        Compared("formation", "Formation energy", ENERGY, Per.PAIR, "Energies per atom over the elemental solids in the same functional."),
         Compared(
             "within_material",
             "Energy within a material",
             ENERGY,
-            Per.FRAME,
-            "Deviation of each frame's energy per atom from the mean of its material's frames of one composition; no reference enters.",
+            Per.PAIR,
+            "Deviation of each energy per atom from the mean over the pairs of one material and composition; no reference enters.",
         ),
         Compared("force", "Force components", FORCE, Per.COMPONENT, "Cartesian components of the forces on all atoms.", of_atoms=True),
         Compared(
@@ -102,11 +102,11 @@ COMPARED: dict[str, Compared] = {
             one_sided=True,
         ),
         Compared("stress", "Stress components", STRESS, Per.COMPONENT, "The six components of the stress, tension positive."),
-        Compared("pressure", "Pressure", PRESSURE, Per.FRAME, "−(σxx + σyy + σzz)/3, compression positive."),
+        Compared("pressure", "Pressure", PRESSURE, Per.PAIR, "−(σxx + σyy + σzz)/3, compression positive."),
         Compared(
             "magmom", "Magnetic moment", MAGMOM, Per.ATOM, "Absolute magnetic moment of each atom, as CHGNet learns it.", of_atoms=True
         ),
-        Compared("volume", "Volume", VOLUME, Per.FRAME, "Relaxed volume per atom."),
+        Compared("volume", "Volume", VOLUME, Per.PAIR, "Relaxed volume per atom."),
     )
 }
 """Every quantity by its key, in the order of the page."""
@@ -122,7 +122,7 @@ class ComparedRows:
         y: r²SCAN values, shape (R,), in the same unit.
         pair: which pair of the source each row belongs to, shape (R,), ascending.
         element: Z of the atom each row belongs to, shape (R,); None where rows belong to no atom.
-        left_out: how many of what is missing for which reason, such as ``frames without both energies``.
+        left_out: how many of what is missing for which reason, such as ``pairs without both energies``.
         notes: what else a reader must know of how the rows were made, a sentence each.
     """
 
@@ -155,19 +155,15 @@ class ComparedRows:
 
 
 def unavailable(source: Source, key: str) -> str:
-    """Why a source has no rows of a quantity whatever its labels, as a sentence; '' if it may have some."""
-    compared = COMPARED[key]
-    if compared.of_atoms or key in ("stress", "pressure"):
+    """Why a source has no rows of a quantity whatever its labels, in a few words; '' if it may have some."""
+    if COMPARED[key].of_atoms or key in ("stress", "pressure"):
         if isinstance(source, PairTable):
-            return "A table of relaxed pairs has no forces, stresses or moments."
-        if not source.components_comparable:
-            return f"{compared.label} compares frame by frame only: pair by the same id for that."
-    if key == "volume" and isinstance(source, Pairs) and source.components_comparable:
-        return "Frames paired by id have one geometry, so their volumes are the same: pair by material or by structure, or import a table with volumes."
-    if (
-        key == "volume"
-        and isinstance(source, PairTable)
-        and not (source.info.labelled["volume_pbe"] and source.info.labelled["volume_r2scan"])
-    ):
-        return "This table has no volumes of both functionals."
-    return ""
+            return "a table of relaxed pairs has no forces, stresses or moments"
+        return "" if source.components_comparable else "compared atom by atom only: pair by the same id for that"
+    if key != "volume":
+        return ""
+    if isinstance(source, Pairs):
+        ways = "pair by material or by structure, or import a table with volumes"
+        return f"frames paired by id have one geometry: {ways}" if source.components_comparable else ""
+    known = source.info.labelled["volume_pbe"] and source.info.labelled["volume_r2scan"]
+    return "" if known else "the table has no volumes of both functionals"

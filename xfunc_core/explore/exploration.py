@@ -13,11 +13,10 @@ import numpy as np
 
 from xfunc_core.analysis.agreement import Agreement, agreement, agreements
 from xfunc_core.analysis.groups import Attribution, Groups, chemistry_groups, element_groups
-from xfunc_core.data.pair_table import PairTable
 from xfunc_core.errors import ConfigError
 from xfunc_core.explore import atom_rows, frame_rows
 from xfunc_core.explore.caveats import caveats
-from xfunc_core.explore.compared import COMPARED, ComparedRows, Source, unavailable
+from xfunc_core.explore.compared import COMPARED, ComparedRows, Source
 from xfunc_core.references.paired import PairedReferences, PairedScheme, paired_references
 
 _ROWS: dict[str, Callable[[Source, np.ndarray], ComparedRows]] = {
@@ -168,22 +167,3 @@ def rows(source: Source, key: str, references: PairedReferences | None = None, k
     if references is None:
         raise ConfigError("Referenced energies need references: choose a scheme.")
     return frame_rows.referenced(source, kept, references)
-
-
-def available(source: Source) -> list[str]:
-    """The quantities a source has labels of on both sides, by key."""
-    return [key for key in COMPARED if not unavailable(source, key) and _labelled(source, key)]
-
-
-def _labelled(source: Source, key: str) -> bool:
-    if isinstance(source, PairTable) or key == "volume":
-        return True
-    label = {
-        "force": "forces",
-        "force_norm": "forces",
-        "force_angle": "forces",
-        "stress": "stress",
-        "pressure": "stress",
-        "magmom": "magmoms",
-    }.get(key, "energy")
-    return all(dataset.info.labelled[label] for dataset in (source.pbe, source.r2scan))

@@ -12,12 +12,12 @@ from xfunc_core.elements import SYMBOLS
 from xfunc_core.explore.compared import ComparedRows, Source
 from xfunc_core.references.paired import PairedReferences
 
-NO_ENERGIES = "frames without both energies"
-NO_STRESS = "frames without both stresses"
-NO_VOLUMES = "frames without both volumes"
-NO_FORMATION = "frames without both formation energies"
-ALONE = "frames alone in their material and composition"
-SOLIDS = "frames that are the elemental solids counted from, 0 by definition"
+NO_ENERGIES = "pairs without both energies"
+NO_STRESS = "pairs without both stresses"
+NO_VOLUMES = "pairs without both volumes"
+NO_FORMATION = "pairs without both formation energies"
+ALONE = "pairs alone in their material and composition"
+SOLIDS = "pairs that are the elemental solids counted from, 0 by definition"
 
 Values = tuple[np.ndarray, np.ndarray]
 """PBE and r²SCAN."""
@@ -148,7 +148,7 @@ def _minus(
         holds = source.composition[keep[finite & bad]][:, lacking] > 0
         counts = zip(np.flatnonzero(lacking), holds.sum(axis=0), strict=True)
         by_element = ", ".join(f"{SYMBOLS[z]} {n:,}" for z, n in sorted(counts, key=lambda c: -c[1]) if n)
-        left_out[f"frames with {words} ({by_element})"] = len(holds)
+        left_out[f"pairs with {words} ({by_element})"] = len(holds)
     x, y = (energy[known] - subtracted[known, side] for side, energy in enumerate(energies))
     return ComparedRows(key, x, y, keep[known], None, left_out)
 

@@ -80,7 +80,7 @@ def shift_table(shifts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Element": shifts.index,
-            "Frames": [count_text(n) for n in shifts["n_frames"]],
+            "Pairs": [count_text(n) for n in shifts["n_frames"]],
             "Materials": [count_text(n) for n in shifts["n_materials"]],
             f"Shift r²SCAN − PBE ({ENERGY.unit})": [
                 _with_interval(*row) for row in shifts[["shift", "low", "high"]].itertuples(index=False)

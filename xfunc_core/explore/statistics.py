@@ -107,7 +107,7 @@ STATISTICS: dict[str, Statistic] = {
         Statistic(
             "spread", "Spread about a line", "Root mean square of what the least-squares line of r²SCAN on PBE leaves.", _error_unit, _error
         ),
-        Statistic("n", "Rows", "What counts: frames, atoms or components.", _no_unit, _count),
+        Statistic("n", "Rows", "What counts: pairs, atoms or components.", _no_unit, _count),
         Statistic("n_materials", "Materials", "What intervals are clustered by.", _no_unit, _count),
     )
 }

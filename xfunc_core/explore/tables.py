@@ -13,7 +13,7 @@ from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.statistics import statistics_of
 from xfunc_core.quantities import MISSING, TOO_FEW, count_text
 
-N_TITLES = {Per.FRAME: "Frames", Per.ATOM: "Atoms", Per.COMPONENT: "Components"}
+N_TITLES = {Per.PAIR: "Pairs", Per.ATOM: "Atoms", Per.COMPONENT: "Components"}
 """What N counts, as the name of a column."""
 
 

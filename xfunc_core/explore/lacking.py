@@ -1,0 +1,63 @@
+"""Which quantities a source of pairs cannot be compared in, and why: what a page offers, and what it says of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xfunc_core.data.pair_table import PairTable
+from xfunc_core.explore.compared import ANGLE_FLOOR, COMPARED, Source, unavailable
+from xfunc_core.explore.exploration import rows
+from xfunc_core.quantities import Functional
+
+_LABELS = {
+    "force": "forces",
+    "force_norm": "forces",
+    "force_angle": "forces",
+    "stress": "stress",
+    "pressure": "stress",
+    "magmom": "magmoms",
+}
+"""The labels behind a quantity; energies behind all others."""
+_EMPTY = {
+    "total": "no pair has both energies",
+    "formation": "no compound whose elemental solids are in the data",
+    "within_material": "one pair per material and composition",
+    "force_angle": f"no atom with forces above {ANGLE_FLOOR:g} eV/Å in both functionals",
+    "magmom": "no pair has moments on both sides",
+}
+"""What it means that there are no rows, of quantities that may have none although their labels are known."""
+
+
+def available(source: Source) -> list[str]:
+    """The quantities that have rows, by key in the order of `COMPARED`."""
+    missing = lacking(source)
+    return [key for key in COMPARED if key not in missing]
+
+
+def lacking(source: Source) -> dict[str, str]:
+    """Why each quantity that cannot be compared here cannot, in a few words, by key in the order of `COMPARED`."""
+    reasons = {key: unavailable(source, key) or _unlabelled(source, key) or _empty(source, key) for key in COMPARED}
+    return {key: reason for key, reason in reasons.items() if reason}
+
+
+def lacking_sentence(reasons: Mapping[str, str]) -> str:
+    """The reasons of `lacking` for a reader, such as ``Not in these pairs: magnetic moment (no labels).``; '' where there are none."""
+    by_reason: dict[str, list[str]] = {}
+    for key, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(COMPARED[key].label.lower())
+    parts = [f"{', '.join(labels)} ({reason})" for reason, labels in by_reason.items()]
+    return f"Not in these pairs: {'; '.join(parts)}." if parts else ""
+
+
+def _unlabelled(source: Source, key: str) -> str:
+    if isinstance(source, PairTable) or key == "volume":
+        return ""
+    label = _LABELS.get(key, "energy")
+    sides = zip(Functional, (source.pbe, source.r2scan), strict=True)
+    without = [functional.label for functional, dataset in sides if not dataset.info.labelled[label]]
+    return {0: "", 1: f"no labels in {''.join(without)}", 2: "no labels"}[len(without)]
+
+
+def _empty(source: Source, key: str) -> str:
+    key = "total" if key == "referenced" else key
+    return _EMPTY[key] if key in _EMPTY and not len(rows(source, key)) else ""
