@@ -71,7 +71,9 @@ def test_the_note_states_n_materials_r_and_how_it_was_made() -> None:
     x, y, materials = data(60)
     result = Agreement(60, 20, pearson=Estimate(-0.5, -0.61234, -0.4), slope=Estimate())
     figure = agreement_figure(x, y, ENERGY, result, words=["least-squares references", "Every value counts in full."])
-    assert note(figure) == "N = 60 · 20 materials · r = −0.5000 (−0.6123 to −0.4000) · least-squares references · Every value counts in full."
+    assert (
+        note(figure) == "N = 60 · 20 materials · r = −0.5000 (−0.6123 to −0.4000) · least-squares references · Every value counts in full."
+    )
     assert not [t for t in figure.data if t.name and t.name.startswith("Total")]  # no slope, no line
 
 
@@ -115,6 +117,42 @@ def test_nothing_a_single_value_and_constants_are_drawn_or_said() -> None:
         assert np.isfinite([*figure.layout.xaxis.range, *figure.layout.yaxis.range, *figure.layout.yaxis2.range]).all()
         assert len(points(figure, "y")[0].x) == len(x)
         assert "nan" not in figure.to_json().lower()
+
+
+def far_ones(n: int, places: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x, y, materials = data(n)
+    y[places] += 300.0
+    return x, y, materials
+
+
+@pytest.mark.parametrize(("n", "places"), [(93, [4]), (93, [4, 50, 60]), (4_000, [1, 2, 3]), (20_000, list(range(0, 20_000, 1_000)))])
+def test_a_few_far_values_lie_outside_the_first_view_and_stay_clickable(n, places) -> None:
+    x, y, materials = far_ones(n, places)
+    figure = agreement_figure(x, y, ENERGY, Agreement(n, n // 3))
+    near = np.delete(y, places)
+    layout = figure.layout
+    assert layout.yaxis.range[0] <= near.min() and near.max() <= layout.yaxis.range[1] < 10
+    assert layout.xaxis.range == layout.yaxis.range and layout.yaxis2.range[1] < 10
+    assert f"{len(places)} point{'s' if len(places) > 1 else ''} outside the view · double-click shows all" in note(figure)
+    [above], [below] = points(figure, "y"), points(figure, "y2")
+    assert set(places) <= set(above.customdata) and set(places) <= set(below.customdata)
+    assert above.y.max() > 290
+    density = [t for t in figure.data if t.type == "heatmap" and t.yaxis == "y"]
+    assert sum(np.nansum(10.0**t.z) for t in density) == pytest.approx(n - len(places) if density else 0, rel=1e-4)
+
+
+@pytest.mark.parametrize("places", [[], list(range(20))])
+def test_a_spread_that_is_not_of_a_few_values_is_shown_whole(places) -> None:
+    x, y, materials = far_ones(93, places)
+    figure = agreement_figure(x, y, ENERGY, agreement(x, y, materials))
+    assert figure.layout.yaxis.range[1] >= y.max() and "outside" not in note(figure)
+
+
+def test_far_values_alone_may_be_chosen_among_many() -> None:
+    x, y, _ = far_ones(20_000, [7, 9])
+    figure = agreement_figure(x, y, ENERGY, Agreement(x.size, 9), selected=np.isin(np.arange(x.size), [7, 9]))
+    [drawn] = points(figure, "y")
+    assert sorted(drawn.customdata) == [7, 9] and "nan" not in figure.to_json().lower()
 
 
 def test_shapes_must_agree() -> None:

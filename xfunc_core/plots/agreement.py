@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from xfunc_core.analysis.agreement import Agreement
 from xfunc_core.errors import DataError
-from xfunc_core.plots.density import BINS, add_density, centres, furthest_from_middle, padded
+from xfunc_core.plots.density import BINS, Span, add_density, centres, furthest_from_middle
+from xfunc_core.plots.first_view import FirstView
 from xfunc_core.plots.theme import PLAIN_NUMBERS, Palette, apply_theme, literal, nothing_to_draw, palette, scatter_class
 from xfunc_core.quantities import Functional, Quantity, correlation_text, count_text, interval_text, slope_text
 
@@ -21,8 +22,6 @@ POINTS = 5_000
 CELLS = 240
 """Cells along each side of the density; half of them along the differences."""
 OUTLIERS = 2_000
-FAR_APART = 2.5
-"""Where one range for both axes would be this many times as long as the shorter of their own, each axis keeps its own."""
 _MAIN, _REST, _SIDE = (0.35, 1.0), (0.0, 0.24), (0.82, 1.0)
 """Domains: of the scatter and of the differences upwards, of the histogram to the right."""
 
@@ -42,6 +41,9 @@ class _Values:
     def difference(self) -> np.ndarray:
         return self.y - self.x
 
+    def only(self, mask: np.ndarray) -> _Values:
+        return replace(self, x=self.x[mask], y=self.y[mask], row=self.row[mask])
+
 
 def agreement_figure(
     x: ArrayLike,
@@ -59,7 +61,8 @@ def agreement_figure(
     """Draw r²SCAN against PBE with y = x and the total-least-squares line, the differences below and their histogram beside.
 
     Each point carries its id in ``customdata``. Above ``max_points`` values the figure is a logarithmic density made here, with the
-    values whose difference is furthest from the middle one as points. Both axes have one range unless that would hide everything.
+    values whose difference is furthest from the middle one as points. Both axes have one range unless that would hide everything; where
+    a few far values would squeeze the others, they lie outside the first view, which says how many.
 
     Args:
         x, y: shape (R,), PBE and r²SCAN values in the quantity's unit; a NaN on either side leaves the row out.
@@ -80,13 +83,15 @@ def agreement_figure(
     if not parts:
         return nothing_to_draw(f"No {quantity.label.lower()} is known in both functionals.", dark)
     fig, as_density = go.Figure(), sum(part.x.size for part in parts) > max_points
-    spans = _spans(parts)
-    _add_lines(fig, parts, spans, result, c)
-    edges = _difference_edges(parts)
-    for part in parts:
-        if as_density:
-            add_density(fig, part.x, part.y, spans, part.density, "y", (CELLS, CELLS))
-            add_density(fig, part.x, part.difference, (spans[0], (edges[0], edges[-1])), part.density, "y2", (CELLS, CELLS // 2))
+    view = FirstView.of(*(np.concatenate([getattr(part, k) for part in parts]) for k in "xy"))
+    outside = [view.outside(part.x, part.y) for part in parts]
+    _add_lines(fig, parts, (view.all_x, view.all_y), result, c)
+    edges = np.linspace(*view.difference, BINS + 1)
+    for part, far in zip(parts, outside, strict=True):
+        near = part.only(~far) if far.any() else part
+        if as_density and near.x.size:
+            add_density(fig, near.x, near.y, (view.x, view.y), part.density, "y", (CELLS, CELLS))
+            add_density(fig, near.x, near.difference, (view.x, view.difference), part.density, "y2", (CELLS, CELLS // 2))
         if not as_density or part is parts[-1]:
             _add_points(
                 fig,
@@ -94,11 +99,11 @@ def agreement_figure(
                 quantity,
                 names,
                 None if ids is None else np.asarray(ids),
-                furthest_from_middle(part.difference, OUTLIERS) if as_density else slice(None),
+                np.union1d(furthest_from_middle(part.difference, OUTLIERS), np.flatnonzero(far)) if as_density else slice(None),
             )
         _add_histogram(fig, part, edges, quantity, c)
-    _lay_out(fig, quantity, spans, c, (edges[0], edges[-1]))
-    note = " · ".join([*_said(result, parts, selected), *words, *_drawing(spans, as_density, parts)])
+    _lay_out(fig, quantity, view)
+    note = " · ".join([*_said(result, parts, selected), *words, *_drawing(view, as_density, parts, sum(map(np.sum, outside)))])
     apply_theme(fig, dark, height=640, note=note, legend_rows=1 + math.isfinite(result.slope.value), centred=True)
     return fig.update_layout(legend={"itemsizing": "trace"})  # lines as thin as they are drawn
 
@@ -117,23 +122,7 @@ def _parts(x: np.ndarray, y: np.ndarray, selected: ArrayLike | None, c: Palette)
     return found
 
 
-def _spans(parts: Sequence[_Values]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ranges of both axes: one for both, or each its own where the functionals lie far apart."""
-    x, y = ((min(float(getattr(p, k).min()) for p in parts), max(float(getattr(p, k).max()) for p in parts)) for k in "xy")
-    both, shorter = (min(x[0], y[0]), max(x[1], y[1])), min(x[1] - x[0], y[1] - y[0])
-    if shorter > 0 and both[1] - both[0] > FAR_APART * shorter:
-        return padded(np.array(x)), padded(np.array(y))
-    return (padded(np.array(both)),) * 2
-
-
-def _difference_edges(parts: Sequence[_Values]) -> np.ndarray:
-    low, high = padded(np.array([f(part.difference) for part in parts for f in (np.min, np.max)]))
-    return np.linspace(low, high, BINS + 1)
-
-
-def _add_lines(
-    fig: go.Figure, parts: Sequence[_Values], spans: tuple[tuple[float, float], tuple[float, float]], result: Agreement, c: Palette
-) -> None:
+def _add_lines(fig: go.Figure, parts: Sequence[_Values], spans: tuple[Span, Span], result: Agreement, c: Palette) -> None:
     (x_low, x_high), (y_low, y_high) = spans
     start, end = max(x_low, y_low), min(x_high, y_high)
     there = [start, end] if start < end else [None, None]
@@ -208,16 +197,14 @@ def _add_histogram(fig: go.Figure, part: _Values, edges: np.ndarray, quantity: Q
     )  # fmt: skip
 
 
-def _lay_out(
-    fig: go.Figure, quantity: Quantity, spans: tuple[tuple[float, float], tuple[float, float]], c: Palette, differences: tuple[float, float]
-) -> None:
-    tied = {"scaleanchor": "x", "constrain": "domain", "constraintoward": "bottom"} if spans[0] == spans[1] else {}
+def _lay_out(fig: go.Figure, quantity: Quantity, view: FirstView) -> None:
+    tied = {"scaleanchor": "x", "constrain": "domain", "constraintoward": "bottom"} if view.x == view.y else {}
     fig.update_layout(
         barmode="overlay",
         bargap=0,
-        xaxis={"range": spans[0], "anchor": "y2", "domain": [0, _SIDE[0] - 0.03], "constrain": "domain", "constraintoward": "right", "title": f"{Functional.PBE.label} {_lower(quantity.axis)}", **PLAIN_NUMBERS},
-        yaxis={"range": spans[1], "domain": list(_MAIN), "title": f"{Functional.R2SCAN.label} {_lower(quantity.axis)}", **tied, **PLAIN_NUMBERS},
-        yaxis2={"range": differences, "domain": list(_REST), "anchor": "x", "title": f"{Functional.R2SCAN.label} − {Functional.PBE.label}<br>({quantity.unit})", **PLAIN_NUMBERS},
+        xaxis={"range": view.x, "anchor": "y2", "domain": [0, _SIDE[0] - 0.03], "constrain": "domain", "constraintoward": "right", "title": f"{Functional.PBE.label} {_lower(quantity.axis)}", **PLAIN_NUMBERS},
+        yaxis={"range": view.y, "domain": list(_MAIN), "title": f"{Functional.R2SCAN.label} {_lower(quantity.axis)}", **tied, **PLAIN_NUMBERS},
+        yaxis2={"range": view.difference, "domain": list(_REST), "anchor": "x", "title": f"{Functional.R2SCAN.label} − {Functional.PBE.label}<br>({quantity.unit})", **PLAIN_NUMBERS},
         xaxis2={"domain": list(_SIDE), "anchor": "y2", "title": "Count", "nticks": 3, **PLAIN_NUMBERS},
     )  # fmt: skip
 
@@ -237,10 +224,13 @@ def _said(result: Agreement, parts: Sequence[_Values], selected: ArrayLike | Non
     return said
 
 
-def _drawing(spans: tuple[tuple[float, float], tuple[float, float]], as_density: bool, parts: Sequence[_Values]) -> list[str]:
+def _drawing(view: FirstView, as_density: bool, parts: Sequence[_Values], n_outside: int) -> list[str]:
     """What a reader must know of the drawing itself."""
-    said = [] if spans[0] == spans[1] else ["the axes differ in range"]
+    said = [] if view.x == view.y else ["the axes differ in range"]
     if as_density:
         n = min(parts[-1].x.size, OUTLIERS)
         said += ["shade: log₁₀ of the count", f"points: the {count_text(n)} furthest differences"]
+    if n_outside:
+        said.append(f"{count_text(n_outside)} point{'' if n_outside == 1 else 's'} outside the view")
+        said.append("double-click shows all")
     return said
