@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -31,6 +32,7 @@ from xfunc_core.explore.element_values import (
     elements_of,
     row_table,
     rows_of,
+    standing_out,
     untold_elements,
 )
 from xfunc_core.explore.exploration import Exploration
@@ -38,7 +40,7 @@ from xfunc_core.explore.lacking import lacking_sentence
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
 from xfunc_core.explore.shifts import shift_table
 from xfunc_core.explore.statistics import Statistic, statistics_of
-from xfunc_core.explore.tables import chemistry_table, element_table, number_table
+from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table
 from xfunc_core.plots.agreement import agreement_figure
 from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.one_sided import one_sided_figure
@@ -49,6 +51,10 @@ from xfunc_core.references.paired import PairedScheme, available_schemes
 
 _PICK = "pick"
 _MODES = {_PICK: "stand out", **ELEMENT_MODES}
+_HINTS = {
+    True: "Click elements to have them stand out below; click again to let go. To filter the pairs by them, press *any of* or another word above.",
+    False: "Click elements: only pairs that pass count, in every colour, figure and number below; click again to let go.",
+}
 _ELEMENTS = "explore_elements"
 _ROWS = 12
 _LISTED = 1000
@@ -61,7 +67,9 @@ def _ask(key: loaders.SourceKey, source: Source, quantities: list[str]) -> loade
     first = "referenced" if "referenced" in quantities else quantities[0]
     quantity = left.selectbox("Quantity", quantities, index=quantities.index(first), format_func=lambda k: COMPARED[k].label, key="quantity", bind="query-params", persist_state="session")
     compared, scheme = COMPARED[quantity], PairedScheme.LSTSQ
-    if quantity == "referenced":
+    if quantity != "referenced":
+        right = middle  # no gap
+    else:
         scheme = middle.selectbox("References", available_schemes(source), format_func=lambda s: s.label, key="subtracted", help="What is subtracted from each functional's energies before they are compared.", bind="query-params", persist_state="session")
     attribution = right.selectbox("Counts for an element", compared.attributions, format_func=lambda a: a.label, key=f"attribution_{'atoms' if compared.of_atoms else 'frames'}", help="Which rows the numbers of an element are made of.", bind="query-params", persist_state="session")
     st.caption(scheme.sentence if quantity == "referenced" else compared.sentence)
@@ -73,6 +81,7 @@ def _element_controls(statistics: Mapping[str, Statistic]) -> tuple[str, str]:
     left, right = st.columns(2, vertical_alignment="bottom")
     shown = left.selectbox("Colour", list(statistics), format_func=lambda k: statistics[k].label, key="colour", bind="query-params", persist_state="session")
     mode = right.segmented_control("Chosen elements", list(_MODES), default=_PICK, format_func=_MODES.get, required=True, key="elements_mode", help="They stand out, and the numbers stay those of all pairs; or pairs are filtered by them, and every number with the pairs.", bind="query-params", persist_state="session")
+    st.caption(_HINTS[mode == _PICK])
     return shown, mode
 
 
@@ -118,7 +127,7 @@ def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> D
             return one_sided_figure(rows.y, compared.quantity, found.quick.n_materials, words=words, selected=selected, dark=dark)
         return _scatter(found, words, selected, dark)
 
-    left, right = st.columns([3, 2])
+    left, right = st.columns(2)
     with left:
         clicked = show(draw, f"agreement_{asked.source.content[0][:8]}", clickable=not compared.one_sided, name=f"explore-{compared.key}", numbers=lambda: row_table(found))
     statistics = right.empty()
@@ -127,12 +136,19 @@ def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> D
     pair = clicked_frame(clicked)
     if pair is None or not 0 <= pair < len(found.source):
         if not compared.one_sided:
-            st.caption("Click a point to see its structure." if found.source.has_structures else "Click a point to see what the table knows of the pair.")
-    elif found.source.has_structures:
-        frame_card([(found.source.r2scan, int(found.source.rows_r2scan[pair])), (found.source.pbe, int(found.source.rows_pbe[pair]))], key="explore_frame")
+            st.caption("Click a point to see its structure and both labels; *Largest differences* below lists the outliers." if found.source.has_structures else "Click a point to see what the table knows of the pair; *Largest differences* below lists the outliers.")
     else:
-        pair_card(found.source, pair)
+        _card(found, pair, "explore_frame")
     return statistics
+
+
+def _card(found: Exploration, pair: int, key: str) -> None:
+    """Structure and labels of a pair, or what its table knows of it."""
+    source = found.source
+    if source.has_structures:
+        frame_card([(source.r2scan, int(source.rows_r2scan[pair])), (source.pbe, int(source.rows_pbe[pair]))], key=key)
+    else:
+        pair_card(source, pair)
 
 
 def _statistics(found: Exploration, place: DeltaGenerator) -> None:
@@ -149,7 +165,7 @@ def _scatter(found: Exploration, words: list[str], selected: np.ndarray | None, 
 
 def _tabs(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
     """What is worked out only when it is looked at."""
-    contents = {"Shift against Z": _shifts, "Per element": _per_element, "Per chemistry": _per_chemistry, "The paper's figures": _paper, "Left out": _left_out}
+    contents = {"Shift against Z": _shifts, "Per element": _per_element, "Per chemistry": _per_chemistry, "Largest differences": _furthest, "The paper's figures": _paper, "Left out": _left_out}
     for tab, draw in zip(st.tabs(list(contents), on_change="rerun", key="explore_tab", bind="query-params"), contents.values(), strict=True):
         if tab.open:
             with tab, sentences(stop=False):
@@ -157,24 +173,45 @@ def _tabs(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
 
 
 def _per_element(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
-    table = element_table(found, chosen)
-    st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content")
+    table = element_table(found, chosen, _part(found))
+    _wide(table)
     table_download(lambda: number_table(found.by_element, found.rows.compared, "element"), f"explore-{asked.quantity}-elements")
     st.caption(f"{Attribution(asked.attribution).sentence} Intervals of 95 % resample materials; {TOO_FEW} means fewer than {MIN_MATERIALS} materials.")
 
 
 def _per_chemistry(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
-    st.dataframe(chemistry_table(found), hide_index=True)
+    _wide(chemistry_table(found, _part(found)))
     table_download(lambda: number_table(found.by_chemistry, found.rows.compared, "chemistry"), f"explore-{asked.quantity}-chemistries")
     with st.expander("What belongs where"):
         st.markdown("\n".join(f"- **{name}** {words}" for name, words in CHEMISTRIES.items()))
+
+
+def _furthest(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
+    table = furthest_table(found)
+    st.caption("Those furthest from the median, whether the figure shows them or not. Choose a row to see the pair.")
+    event = st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content", key=f"furthest_{asked.quantity}", on_select="rerun", selection_mode="single-row")
+    for row in event.selection.rows:
+        if row < len(table):
+            _card(found, int(table.index[row]), "explore_furthest")
 
 
 def _shifts(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
     shifts = loaders.shifts(asked.source, asked.scheme)
     show(lambda dark: shift_figure(shifts, "Shift of the reference energy", (f"References: {PairedScheme(asked.scheme).label}", "all pairs, whatever the filter"), dark), "shift", name="explore-shifts", numbers=shifts.reset_index)
     table = shift_table(shifts.loc[shifts.index.isin(chosen)] if chosen else shifts)
-    st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content")
+    _wide(table)
+
+
+def _part(found: Exploration) -> tuple[str, ...]:
+    """Which statistics a table has; a one-sided quantity has few, which need no choice."""
+    if found.rows.one_sided:
+        return ()
+    return PARTS[st.segmented_control("Statistics", list(PARTS), default=next(iter(PARTS)), required=True, key="statistics", bind="query-params", persist_state="session", label_visibility="collapsed")]
+
+
+def _wide(table: pd.DataFrame) -> None:
+    """A table whose first column stays where the others, on a narrow screen, are scrolled."""
+    st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content", column_config={table.columns[0]: st.column_config.Column(pinned=True)})
 
 
 def _paper(asked: loaders.Asked, explored: Exploration, chosen: list[str]) -> None:
@@ -231,13 +268,15 @@ with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, wh
     found = loaders.explored(asked)
     if asked.wanted != EVERYTHING:
         st.caption(plain(f"{count_text(found.n_kept)} of {count_text(len(source))} pairs: {asked.wanted.words()}."))
+    outstanding = chosen if mode == _PICK else []
+    if outstanding:
+        st.caption(standing_out(found, outstanding))
     with table:
         _element_chart(found, statistics[colour], chosen)
     st.subheader(found.rows.compared.label, divider="gray")
     if not len(found.rows):
         empty("filter_alt_off", plain(" ".join(found.caveats)))
         st.stop()
-    outstanding = chosen if mode == _PICK else []
     place = _agreement(asked, found, outstanding)
     _tabs(asked, found, outstanding)
     _statistics(found, place)

@@ -13,6 +13,15 @@ from pages._ui.downloads import downloads
 from xfunc_core.elements import SYMBOLS, Z_OF
 from xfunc_core.plots.periodic_table import periodic_table_figure
 
+_NARROW = """<style>
+[class*="_cells"] { container-type: inline-size; }
+@container (max-width: 640px) {
+  [class*="_cells"] .annotation-text { font-size: 11px !important; }
+  [class*="_cells"] .annotation-text tspan[style*="font-size"] { display: none; }
+}
+</style>"""
+"""Where a cell is narrower than its number, as on a phone, the symbol stands alone; a tap on the cell tells the number."""
+
 
 def periodic_table(values: Mapping[str, float], *, key: str, **look: Any) -> list[str]:
     """Draw the table and return the symbols of the chosen elements, by atomic number.
@@ -72,15 +81,17 @@ def element_chart(
         )  # fmt: skip
 
     chart = f"{key}_table_{st.session_state.get(_clicks(key), 0)}"
-    st.plotly_chart(
-        draw(st.context.theme.type == "dark"),
-        key=chart,
-        theme=None,
-        config={"displayModeBar": False},
-        on_select=lambda: _toggle(key, chart),
-        selection_mode="points",
-        alt=f"Periodic table: {title}",
-    )
+    st.html(_NARROW)
+    with st.container(key=f"{key}_cells"):
+        st.plotly_chart(
+            draw(st.context.theme.type == "dark"),
+            key=chart,
+            theme=None,
+            config={"displayModeBar": False},
+            on_select=lambda: _toggle(key, chart),
+            selection_mode="points",
+            alt=f"Periodic table: {title}",
+        )
     downloads(draw, f"{key}_table", lambda: _numbers(values, counts, f"{title} ({unit})" if unit else title))
 
 

@@ -22,7 +22,7 @@ def test_labels_of_one_frame_in_two_functionals(document: Make, write: Write, ro
     bare = {"functional": "r2SCAN", "energy": None, "forces": None, "stress": None, "structure.sites.0.properties": {}, "structure.sites.1.properties": {}}
     r2scan, _ = import_file(write([document("a", bare)]), root, name="r2scan")
     table = label_table([(pbe, 0), (r2scan, 0)]).set_index("Label")
-    assert list(table.columns) == ["Unit", "PBE", "r²SCAN"]
+    assert list(table.columns) == ["Unit", "PBE", "r²SCAN", "r²SCAN − PBE"]
     assert table["PBE"].to_dict() == {
         "Energy": "−3.250",
         "Largest force": "0.374",
@@ -34,9 +34,13 @@ def test_labels_of_one_frame_in_two_functionals(document: Make, write: Write, ro
         "Stress xy": "−0.60",
         "Total moment": "−0.25",
     }
-    assert set(table["r²SCAN"]) == {"–"}
+    assert set(table["r²SCAN"]) == set(table["r²SCAN − PBE"]) == {"–"}
     assert table["Unit"].tolist() == ["eV/atom", "eV/Å", *["GPa"] * 6, "μB"]
     assert label_table([(pbe, 1)])["PBE"][0] == "−0.500"
+    full, _ = import_file(write([document("a", {"functional": "r2SCAN", "energy": -10.0, "stress": [0.0, 20.0, 40.0, 0.0, 0.0, 0.0]})]), root, name="full")
+    table = label_table([(full, 0), (pbe, 0)]).set_index("Label")  # PBE comes first, whatever the order
+    assert table.columns[1:].tolist() == ["PBE", "r²SCAN", "r²SCAN − PBE"]
+    assert table.loc[["Energy", "Stress xx", "Stress yy"], "r²SCAN − PBE"].tolist() == ["−1.750", "1.00", "0.00"]  # kbar to GPa, the sign turned
 
 
 def test_datasets_for_a_reader(bundled_root: Path, document: Make, write: Write, root: Path) -> None:

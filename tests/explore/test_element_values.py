@@ -9,7 +9,7 @@ from xfunc_core.data.library import install_bundled, open_dataset
 from xfunc_core.data.pairs import Pairs, pair_by_id
 from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.elements import Z_OF
-from xfunc_core.explore.element_values import element_counts, element_values, row_table, rows_of, untold_elements
+from xfunc_core.explore.element_values import element_counts, element_values, row_table, rows_of, standing_out, untold_elements
 from xfunc_core.explore.exploration import explore
 from xfunc_core.explore.selection import kept, queries_of
 from xfunc_core.explore.statistics import STATISTICS
@@ -66,6 +66,14 @@ def test_a_filtered_exploration_has_the_groups_of_its_own_rows(pairs) -> None:
     np.testing.assert_array_equal(found.element_groups.rows_of("O"), np.arange(len(found.rows)))
     nothing = explore(pairs, "stress", keep=np.zeros(len(pairs), dtype=bool))
     assert element_counts(nothing) == {} and nothing.quick.n == 0
+
+
+def test_chosen_rows_are_counted_in_words(pairs) -> None:
+    found = explore(pairs, "total")
+    n = {symbol: int((pairs.composition[:, Z_OF[symbol] - 1] > 0).sum()) for symbol in ("O", "Na")}
+    both = int((pairs.composition[:, [7, 10]] > 0).any(axis=1).sum())
+    assert standing_out(found, ["O"]) == f"O stands out: {n['O']} of {len(pairs)} pairs."
+    assert standing_out(found, ["O", "Na"]) == f"O, Na stand out: {both} of {len(pairs)} pairs." and standing_out(found, []) == ""
 
 
 def test_chosen_rows_contain_the_element(pairs) -> None:

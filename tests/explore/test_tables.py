@@ -16,7 +16,7 @@ from xfunc_core.explore.compared import COMPARED
 from xfunc_core.explore.exploration import explore
 from xfunc_core.explore.selection import containing, kept, pair_names, queries_of
 from xfunc_core.explore.statistics import STATISTICS
-from xfunc_core.explore.tables import chemistry_table, element_table, number_table, overall_table
+from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table, overall_table
 from xfunc_core.quantities import ENERGY, FORCE, STRESS
 
 E = "energy"
@@ -114,3 +114,28 @@ def test_a_table_is_filtered_by_what_it_holds(make_table) -> None:
     for wanted in (Filter(labels=("forces",)), Filter(hubbard_u=True), Filter(ranges=(("pressure", 0.0, None),))):
         with pytest.raises(ConfigError, match="A table of relaxed pairs knows nothing of"):
             kept(table, wanted, asked)
+
+
+def test_the_furthest_rows_are_those_of_a_sort(bundled_home) -> None:
+    root = bundled_home / "datasets"
+    found = explore(pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan")), "force")
+    table = furthest_table(found, 40)
+    difference = found.rows.y - found.rows.x
+    places = np.argsort(-np.abs(difference - np.median(difference)), kind="stable")[:40]
+    np.testing.assert_array_equal(table.index, found.rows.pair[places])
+    assert table["r²SCAN − PBE (eV/Å)"].tolist() == [f"{d:.3f}".replace("-", "−") for d in difference[places]]
+    assert [f"{row.Formula} · {row.Id}" for row in table.itertuples()] == pair_names(found.source, found.rows.pair[places])
+    angles = furthest_table(explore(found.source, "force_angle"), 3)
+    assert list(angles.columns) == ["Formula", "Id", "Atom", "Angle between forces (°)"]
+    assert furthest_table(explore(found.source, "force", keep=np.zeros(len(found.source), dtype=bool))).empty
+
+
+def test_the_parts_of_a_table_are_the_whole(bundled_home) -> None:
+    root = bundled_home / "datasets"
+    found = explore(pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan")), "total")
+    for make in (lambda keys: element_table(found, (), keys), lambda keys: chemistry_table(found, keys)):
+        whole, parts = make(()), [make(keys) for keys in PARTS.values()]
+        assert {c for part in parts for c in part.columns} == set(whole.columns)
+        assert max(len(part.columns) for part in parts) == 6  # what 1400 pixels hold
+        for part in parts:
+            assert part.equals(whole[list(part.columns)])

@@ -89,6 +89,13 @@ class Screen:
         states.widgets.add(id=chart.proto.id, string_value=json.dumps({"selection": {"points": [{"customdata": frame}], "point_indices": [], "box": [], "lasso": []}}))
         return self.run(states)
 
+    def tick(self, key: str, row: int) -> Screen:
+        """Tick a row of the table under that key, and run."""
+        [table] = [frame for frame in self.at.dataframe if frame.key == key]
+        states = self.at._tree.get_widget_states()
+        states.widgets.add(id=table.proto.id, string_value=json.dumps({"selection": {"rows": [row], "columns": [], "cells": []}}))
+        return self.run(states)
+
     def widget(self, key: str) -> Any:
         """The widget of that key, of any kind."""
         kinds = ("selectbox", "multiselect", "button_group", "radio", "number_input", "text_input", "toggle", "file_uploader")

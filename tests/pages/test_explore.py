@@ -350,7 +350,7 @@ def test_weighting_by_composition_changes_the_element_not_the_whole(home, screen
     statistics = shown(page)
     page.choose("attribution_frames", Attribution.WEIGHTED)
     assert shown(page) == statistics
-    table = page.table("Element", "Mean r²SCAN − PBE (eV/atom)").set_index("Element")
+    table = page.choose("statistics", "Difference").table("Element", "Mean r²SCAN − PBE (eV/atom)").set_index("Element")
     assert "with the atomic fraction of that element" in note(scatter(page))
     sites = {d["matpes_id"]: symbols_of(d) for d in raw[XFUNC_DFT[1]]}
     share = np.array([sites[i].count("O") / len(sites[i]) for i in frames.ids])
@@ -388,6 +388,20 @@ def test_a_click_shows_the_frame_in_both_functionals(home, screen, shared, raw, 
     i = frames.ids.index(frame_id)
     assert as_number(labels.loc["Energy", "PBE"]) == pytest.approx(frames.pbe[i], abs=0.51e-3)
     assert as_number(labels.loc["Energy", "r²SCAN"]) == pytest.approx(frames.r2scan[i], abs=0.51e-3)
+
+
+def test_the_largest_differences_are_listed_with_their_structures(home, screen, shared, as_number) -> None:
+    frames = shared(XFUNC_DFT)
+    page = screen("explore", explore_tab="Largest differences").choose("quantity", "total")
+    table = page.table("Formula", "Id", "r²SCAN − PBE (eV/atom)")
+    difference = frames.r2scan - frames.pbe
+    order = np.argsort(-np.abs(difference - np.median(difference)))
+    assert table["Id"].tolist() == [frames.ids[i] for i in order]
+    assert [as_number(text) for text in table["r²SCAN − PBE (eV/atom)"]] == pytest.approx(difference[order], abs=0.51e-3)
+    page.tick("furthest_total", 2)
+    labels = page.table("Label", "PBE", "r²SCAN").set_index("Label")
+    assert as_number(labels.loc["Energy", "r²SCAN − PBE"]) == pytest.approx(difference[order[2]], abs=0.51e-3)
+    assert frames.ids[order[2]] in page.words()
 
 
 def choose_matpes(page: Any) -> Any:

@@ -77,6 +77,14 @@ def test_the_note_states_n_materials_r_and_how_it_was_made() -> None:
     assert not [t for t in figure.data if t.name and t.name.startswith("Total")]  # no slope, no line
 
 
+def test_a_click_marks_its_point_and_leaves_the_others_as_they_are() -> None:
+    x, y, materials = data(60)
+    figure = agreement_figure(x, y, ENERGY, agreement(x, y, materials))
+    for trace in points(figure, "y") + points(figure, "y2"):
+        assert trace.unselected.marker.opacity == trace.marker.opacity
+        assert trace.selected.marker.size > trace.marker.size and trace.selected.marker.color != trace.marker.color
+
+
 def test_chosen_rows_stand_out() -> None:
     x, y, materials = data(60)
     figure = agreement_figure(x, y, ENERGY, agreement(x, y, materials), selected=np.arange(60) < 9)

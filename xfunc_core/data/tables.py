@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,17 +13,21 @@ from xfunc_core.data.pair_table import PairTable
 from xfunc_core.elements import Z_OF
 from xfunc_core.quantities import ENERGY, FORCE, MAGMOM, MISSING, STRESS, VOIGT, Functional, Quantity, count_text
 
+DIFFERENCE = f"{Functional.R2SCAN.label} − {Functional.PBE.label}"
 VOLUME = Quantity("volume", "Volume", "Å³/atom", "Å³/atom", 1.0, 3, 2)
 
 
 def label_table(frames: list[tuple[Dataset, int]]) -> pd.DataFrame:
-    """Energy, largest force, stress components and magnetic moment of ``(dataset, row)`` pairs, formatted."""
-    columns = {"Label": [], "Unit": []} | {dataset.functional.label: [] for dataset, _ in frames}
-    for label, unit, read in _LABELS:
-        columns["Label"].append(label)
-        columns["Unit"].append(unit)
-        for dataset, row in frames:
-            columns[dataset.functional.label].append(read(dataset, row))
+    """Energy, largest force, stress components and magnetic moment of ``(dataset, row)`` pairs, formatted: PBE first, and of two
+    functionals their difference last."""
+    frames = sorted(frames, key=lambda frame: list(Functional).index(frame[0].functional))
+    columns = {"Label": [label for label, _, _ in _LABELS], "Unit": [quantity.unit for _, quantity, _ in _LABELS]}
+    values = [[read(dataset, row) for _, _, read in _LABELS] for dataset, row in frames]
+    written = {dataset.functional.label: column for (dataset, _), column in zip(frames, values, strict=True)}
+    if len(written) == 2:
+        written[DIFFERENCE] = [r2scan - pbe for pbe, r2scan in zip(*values, strict=True)]
+    for name, column in written.items():
+        columns[name] = [quantity.value(value) for (_, quantity, _), value in zip(_LABELS, column, strict=True)]
     return pd.DataFrame(columns)
 
 
@@ -34,7 +39,7 @@ def pair_table_labels(table: PairTable, row: int) -> pd.DataFrame:
         values = [float(table.label(f"{kind}_{functional.value}")[row]) for functional in Functional]
         if np.isfinite(values).any():
             written = {functional.label: quantity.value(value) for functional, value in zip(Functional, values, strict=True)}
-            rows.append({"Label": kind.replace("_", " ").capitalize(), "Unit": quantity.unit, **written, "r²SCAN − PBE": quantity.value(values[1] - values[0])})
+            rows.append({"Label": kind.replace("_", " ").capitalize(), "Unit": quantity.unit, **written, DIFFERENCE: quantity.value(values[1] - values[0])})
     return pd.DataFrame(rows)
 
 
@@ -54,28 +59,28 @@ def pair_table_overview(tables: Sequence[PairTable]) -> pd.DataFrame:
     )
 
 
-def _energy(dataset: Dataset, row: int) -> str:
-    return ENERGY.value(float(dataset.energy_per_atom[row]))
+def _energy(dataset: Dataset, row: int) -> float:
+    return float(dataset.energy_per_atom[row])
 
 
-def _largest_force(dataset: Dataset, row: int) -> str:
-    return FORCE.value(float(np.linalg.norm(dataset.atom_array("forces")[dataset.atoms_of(row)], axis=1).max()))
+def _largest_force(dataset: Dataset, row: int) -> float:
+    return float(np.linalg.norm(dataset.atom_array("forces")[dataset.atoms_of(row)], axis=1).max())
 
 
-def _stress(component: int) -> Callable[[Dataset, int], str]:
-    return lambda dataset, row: STRESS.value(float(dataset.frame_array("stress")[row, component]))
+def _stress(component: int) -> Callable[[Dataset, int], float]:
+    return lambda dataset, row: float(dataset.frame_array("stress")[row, component])
 
 
-def _moment(dataset: Dataset, row: int) -> str:
+def _moment(dataset: Dataset, row: int) -> float:
     moments = dataset.atom_array("magmoms")[dataset.atoms_of(row)]
-    return MISSING if np.isnan(moments).all() else MAGMOM.value(float(moments.sum()))
+    return math.nan if np.isnan(moments).all() else float(moments.sum())
 
 
 _LABELS = (
-    (ENERGY.label, ENERGY.unit, _energy),
-    ("Largest force", FORCE.unit, _largest_force),
-    *((f"Stress {name}", STRESS.unit, _stress(i)) for i, name in enumerate(VOIGT)),
-    ("Total moment", MAGMOM.unit, _moment),
+    (ENERGY.label, ENERGY, _energy),
+    ("Largest force", FORCE, _largest_force),
+    *((f"Stress {name}", STRESS, _stress(i)) for i, name in enumerate(VOIGT)),
+    ("Total moment", MAGMOM, _moment),
 )
 
 

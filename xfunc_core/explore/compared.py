@@ -34,6 +34,10 @@ class Per(Enum):
     COMPONENT = "component"
 
 
+N_TITLES = {Per.PAIR: "Pairs", Per.ATOM: "Atoms", Per.COMPONENT: "Components"}
+"""What N counts, as the name of a column."""
+
+
 @dataclass(frozen=True)
 class Compared:
     """A quantity that both functionals have.

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from xfunc_core.elements import SYMBOLS
-from xfunc_core.explore.compared import Source
+from xfunc_core.explore.compared import N_TITLES, Source
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.selection import pair_names
 from xfunc_core.explore.statistics import Statistic
-from xfunc_core.quantities import Functional, Quantity
+from xfunc_core.quantities import Functional, Quantity, count_text
 
 RANKS = ("spearman", "kendall")
 """Statistics that need a sort of every group, and so the whole table of elements."""
@@ -52,6 +52,15 @@ def rows_of(found: Exploration, symbols: Sequence[str]) -> np.ndarray | None:
     for symbol in symbols:
         chosen[found.element_groups.rows_of(symbol)] = True
     return chosen
+
+
+def standing_out(found: Exploration, symbols: Sequence[str]) -> str:
+    """How many rows count for any of the elements, such as ``Na, O stand out: 20 of 93 pairs.``; '' where no element is given."""
+    chosen = rows_of(found, symbols)
+    if chosen is None:
+        return ""
+    counted = f"{count_text(int(chosen.sum()))} of {count_text(len(chosen))} {N_TITLES[found.rows.compared.per].lower()}"
+    return f"{', '.join(symbols)} stand{'s' if len(symbols) == 1 else ''} out: {counted}."
 
 
 def row_table(found: Exploration) -> pd.DataFrame:

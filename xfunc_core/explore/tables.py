@@ -5,27 +5,51 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from xfunc_core.analysis.agreement import Agreement
-from xfunc_core.explore.compared import Compared, Per
+from xfunc_core.data.tables import DIFFERENCE
+from xfunc_core.elements import SYMBOLS
+from xfunc_core.explore.compared import N_TITLES, Compared
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.statistics import statistics_of
-from xfunc_core.quantities import MISSING, TOO_FEW, count_text
+from xfunc_core.quantities import MISSING, TOO_FEW, Functional, count_text
 
-N_TITLES = {Per.PAIR: "Pairs", Per.ATOM: "Atoms", Per.COMPONENT: "Components"}
-"""What N counts, as the name of a column."""
+PARTS = {"Correlation": ("pearson", "spearman", "kendall"), "Line": ("slope", "spread"), "Difference": ("shift", "mae", "rmse")}
+"""Statistics that stand side by side on a page; all together, with their intervals, are wider than a screen."""
 
 
-def element_table(found: Exploration, symbols: Sequence[str] = ()) -> pd.DataFrame:
-    """One row an element, formatted; only the given ones if any are given."""
+def element_table(found: Exploration, symbols: Sequence[str] = (), keys: Sequence[str] = ()) -> pd.DataFrame:
+    """One row an element, formatted; only the given elements and statistics if any are given."""
     rows = {symbol: one for symbol, one in found.by_element.items() if not symbols or symbol in symbols}
-    return _formatted(found, "Element", rows)
+    return _formatted(found, "Element", rows, keys)
 
 
-def chemistry_table(found: Exploration) -> pd.DataFrame:
-    """One row a chemistry, formatted; those without rows are named with 0."""
-    return _formatted(found, "Chemistry", found.by_chemistry)
+def chemistry_table(found: Exploration, keys: Sequence[str] = ()) -> pd.DataFrame:
+    """One row a chemistry, formatted; those without rows are named with 0; only the given statistics if any are given."""
+    return _formatted(found, "Chemistry", found.by_chemistry, keys)
+
+
+def furthest_table(found: Exploration, n: int = 100) -> pd.DataFrame:
+    """The rows whose difference (of a one-sided quantity: whose value) is furthest from the median, the furthest first, formatted; indexed
+    by pair, and at most n of them."""
+    rows, quantity = found.rows, found.rows.compared.quantity
+    away = np.abs(rows.difference - np.median(rows.difference)) if len(rows) else rows.difference
+    places = np.argsort(-away, kind="stable")[:n]
+    frames = found.source.frames.iloc[rows.pair[places]]
+    columns = {"Formula": frames["formula"].to_numpy(), "Id": frames["frame_id"].to_numpy()}
+    if rows.element is not None:
+        columns["Atom"] = [SYMBOLS[z - 1] for z in rows.element[places]]
+    sides = (
+        {quantity.axis: rows.y}
+        if rows.one_sided
+        else {f"{f.label} ({quantity.unit})": v for f, v in zip(Functional, (rows.x, rows.y), strict=True)}
+    )
+    if not rows.one_sided:
+        sides[f"{DIFFERENCE} ({quantity.unit})"] = rows.difference
+    columns |= {name: [quantity.value(value) for value in values[places]] for name, values in sides.items()}
+    return pd.DataFrame(columns, index=pd.Index(rows.pair[places], name="pair"))
 
 
 def overall_table(explorations: Iterable[Exploration]) -> pd.DataFrame:
@@ -47,9 +71,9 @@ def number_table(agreements: Mapping[str, Agreement], compared: Compared, name: 
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis(name)
 
 
-def _formatted(found: Exploration, title: str, rows: Mapping[str, Agreement]) -> pd.DataFrame:
+def _formatted(found: Exploration, title: str, rows: Mapping[str, Agreement], keys: Sequence[str]) -> pd.DataFrame:
     compared = found.rows.compared
-    statistics = {key: s for key, s in statistics_of(compared).items() if key not in ("n", "n_materials")}
+    statistics = {key: s for key, s in statistics_of(compared).items() if key not in ("n", "n_materials") and (not keys or key in keys)}
     columns = {
         title: list(rows),
         N_TITLES[compared.per]: [count_text(one.n) for one in rows.values()],

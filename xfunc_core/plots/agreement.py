@@ -100,6 +100,7 @@ def agreement_figure(
                 names,
                 None if ids is None else np.asarray(ids),
                 np.union1d(furthest_from_middle(part.difference, OUTLIERS), np.flatnonzero(far)) if as_density else slice(None),
+                c.highlight,
             )
         _add_histogram(fig, part, edges, quantity, c)
     _lay_out(fig, quantity, view)
@@ -162,6 +163,7 @@ def _add_points(
     names: Callable[[np.ndarray], Sequence[str]] | None,
     ids: np.ndarray | None,
     chosen: np.ndarray | slice,
+    highlight: str,
 ) -> None:
     x, y, rows, digits = part.x[chosen], part.y[chosen], part.row[chosen], quantity.decimals
     carried = rows if ids is None else ids[rows]
@@ -171,6 +173,8 @@ def _add_points(
         "x": x,
         "mode": "markers",
         "marker": {"size": 6 if few else 3.5, "color": part.colour, "opacity": part.opacity},
+        "selected": {"marker": {"size": 13, "color": highlight, "opacity": 1}},  # the clicked one; plotly would fade all others
+        "unselected": {"marker": {"opacity": part.opacity}},
         "customdata": carried,
         "text": titles,
         "showlegend": False,

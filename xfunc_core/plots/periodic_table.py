@@ -164,7 +164,7 @@ def _box(x: float, y: float, fill: str, half: float = 0.5 - GAP) -> dict[str, ob
 
 def _untold_box(x: float, y: float, c: Palette, half: float = 0.46 - GAP) -> dict[str, object]:
     """The look of an element that has data but no value; its line lies inside the cell."""
-    return {**_box(x, y, "rgba(0,0,0,0)", half), "line": {"width": 1.2, "color": c.quiet, "dash": "dot"}}
+    return {**_box(x, y, "rgba(0,0,0,0)", half), "line": {"width": 1, "color": c.quiet}}
 
 
 def _outline(element: Element, c: Palette) -> dict[str, object]:
