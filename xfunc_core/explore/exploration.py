@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from xfunc_core.analysis.agreement import Agreement, agreement, agreements
+from xfunc_core.analysis.agreement import Agreement, RowsByMaterial
 from xfunc_core.analysis.groups import Attribution, Groups, chemistry_groups, element_groups
 from xfunc_core.errors import ConfigError
 from xfunc_core.explore import atom_rows, frame_rows
@@ -54,27 +54,27 @@ class Exploration:
     @cached_property
     def overall(self) -> Agreement:
         """Agreement over all rows; of a one-sided quantity ``shift`` is the mean and ``rmse`` the root mean square, the rest unknown."""
-        return agreement(self._x, self.rows.y, self.materials)
+        return self._by_material.agreement()
 
     @cached_property
     def quick(self) -> Agreement:
         """The same without coefficients of ranks, in a fraction of the time: what a figure needs."""
-        return agreement(self._x, self.rows.y, self.materials, ranks=False)
+        return self._by_material.agreement(ranks=False)
 
     @cached_property
     def quick_by_element(self) -> dict[str, Agreement]:
         """Agreement by symbol without coefficients of ranks and without intervals: what colours a periodic table at once."""
-        return agreements(self._x, self.rows.y, self.materials, self.element_groups, ranks=False, intervals=False)
+        return self._by_material.agreements(self.element_groups, ranks=False, intervals=False)
 
     @cached_property
     def by_element(self) -> dict[str, Agreement]:
         """Agreement by symbol, in order of Z, for every element that has rows."""
-        return agreements(self._x, self.rows.y, self.materials, self.element_groups)
+        return self._by_material.agreements(self.element_groups)
 
     @cached_property
     def by_chemistry(self) -> dict[str, Agreement]:
         """Agreement by chemistry, in the order of `xfunc_core.analysis.groups.CHEMISTRIES`; some may have no rows."""
-        return agreements(self._x, self.rows.y, self.materials, self.chemistry_groups)
+        return self._by_material.agreements(self.chemistry_groups)
 
     @cached_property
     def materials(self) -> np.ndarray:
@@ -108,9 +108,10 @@ class Exploration:
         """What a reader must know before quoting a number, a sentence each."""
         return caveats(self.source, self.rows, self.references, self.n_kept)
 
-    @property
-    def _x(self) -> np.ndarray:
-        return np.zeros(len(self.rows)) if self.rows.one_sided else self.rows.x
+    @cached_property
+    def _by_material(self) -> RowsByMaterial:
+        x = np.zeros(len(self.rows)) if self.rows.one_sided else self.rows.x
+        return RowsByMaterial.of(x, self.rows.y, self.materials)
 
 
 def _median(values: np.ndarray, weights: np.ndarray | None) -> float:

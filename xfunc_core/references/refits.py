@@ -15,9 +15,10 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
+from xfunc_core.blas import one_blas_thread
 from xfunc_core.references.element_references import ElementReferences
 from xfunc_core.references.frames import ReferenceFrames
-from xfunc_core.references.solvers import Composition, one_blas_thread
+from xfunc_core.references.solvers import Composition
 
 MOST_FRAMES = 2_000
 """Frames in a refit; of more, this many are drawn and what the references move is scaled to all, as 1/√F."""

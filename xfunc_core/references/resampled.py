@@ -11,7 +11,8 @@ import numpy as np
 from scipy.linalg import qr, solve_triangular
 from scipy.linalg.lapack import dtrcon
 
-from xfunc_core.references.solvers import one_blas_thread, triangle
+from xfunc_core.blas import one_blas_thread
+from xfunc_core.references.solvers import triangle
 
 MOST_ROWS = 4096
 """Rows above which blocks of materials are drawn instead of single ones."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from xfunc_core.blas import one_blas_thread
 from xfunc_core.elements import N_REFERENCED
-from xfunc_core.references.solvers import Triangle, one_blas_thread
+from xfunc_core.references.solvers import Triangle
 
 LENGTH = 8.0
 """Elements over which the departure from the line stays alike."""

@@ -7,13 +7,13 @@ dense and short, for which threads of the BLAS are slower than none.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
-from threadpoolctl import ThreadpoolController
+
+from xfunc_core.blas import one_blas_thread
 
 Composition = np.ndarray | sparse.csr_matrix
 """Atomic fractions, shape (F, 94), dense or sparse by rows."""
@@ -127,17 +127,6 @@ def triangle(x: Composition, y: np.ndarray, weight: np.ndarray | None = None) ->
     whole = np.zeros((k + 1, k + 1))
     whole[: len(folded)] = folded
     return Triangle(width, present, whole[:k, :k], whole[:k, k], float(whole[k, k] ** 2), len(y))
-
-
-def one_blas_thread() -> AbstractContextManager[object]:
-    """A context in which numpy's linear algebra runs on one thread: on matrices of a hundred columns more are several times slower."""
-    return _linear_algebra().limit(limits=1, user_api="blas")
-
-
-@cache
-def _linear_algebra() -> ThreadpoolController:
-    """The libraries that numpy loaded; looking for them takes milliseconds, as long as a fit."""
-    return ThreadpoolController()
 
 
 def n_containing(x: Composition) -> np.ndarray:
