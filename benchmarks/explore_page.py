@@ -98,7 +98,7 @@ def _timed(app: AppTest, words: str) -> dict[str, str]:
     if app.exception:
         raise RuntimeError(app.exception[0].message)
     size = sum(len(chart.proto.spec) for chart in app.get("plotly_chart"))
-    kept = next((c.value.split(" of ")[0] for c in app.caption if " pairs: " in c.value), "all")
+    kept = next((c.value.split(" of ")[0] for c in app.caption if " pairs: " in c.value and " of " in c.value), "all")
     return {"Change": words, "Pairs left": kept, "ms": f"{1e3 * wall:.0f}", "CPU ms": f"{1e3 * cpu:.0f}", "figures, MB": f"{size / 1e6:.2f}"}
 
 

@@ -40,7 +40,7 @@ from xfunc_core.explore.lacking import lacking_sentence
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
 from xfunc_core.explore.shifts import shift_table
 from xfunc_core.explore.statistics import Statistic, statistics_of
-from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table
+from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table, overall_words
 from xfunc_core.plots.agreement import agreement_figure
 from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.one_sided import one_sided_figure
@@ -131,6 +131,7 @@ def _agreement(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> D
     with left:
         clicked = show(draw, f"agreement_{asked.source.content[0][:8]}", clickable=not compared.one_sided, name=f"explore-{compared.key}", numbers=lambda: row_table(found))
     statistics = right.empty()
+    _statistics(found, statistics, ranks=False)
     with right:
         warn(found.caveats)
     pair = clicked_frame(clicked)
@@ -151,10 +152,9 @@ def _card(found: Exploration, pair: int, key: str) -> None:
         pair_card(source, pair)
 
 
-def _statistics(found: Exploration, place: DeltaGenerator) -> None:
+def _statistics(found: Exploration, place: DeltaGenerator, ranks: bool) -> None:
     """All numbers of all rows; ranks take longest, so that everything else is drawn before."""
-    compared = found.rows.compared
-    place.table({s.title(compared.quantity): s.words(found.overall, compared.quantity) for s in statistics_of(compared).values()}, border="horizontal")
+    place.table(overall_words(found, ranks), border="horizontal")
 
 
 def _scatter(found: Exploration, words: list[str], selected: np.ndarray | None, dark: bool) -> go.Figure:
@@ -279,4 +279,4 @@ with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, wh
         st.stop()
     place = _agreement(asked, found, outstanding)
     _tabs(asked, found, outstanding)
-    _statistics(found, place)
+    _statistics(found, place, ranks=True)

@@ -19,6 +19,8 @@ KBAR_TO_GPA = -0.1
 MISSING = "–"
 """What is shown where there is no number."""
 
+PENDING = "…"
+"""What is still being worked out."""
 TOO_FEW = "too few to say"
 """What is shown where there are data, but fewer than a number needs."""
 

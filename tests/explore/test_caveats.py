@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xfunc_core.analysis.agreement import RANKED_ROWS_OF_ONE
 from xfunc_core.data.library import open_dataset
 from xfunc_core.data.pairing_by_structure import pair_by_structure
 from xfunc_core.data.pairs import Pairs, pair_by_id
 from xfunc_core.elements import Z_OF
-from xfunc_core.explore.caveats import singular
+from xfunc_core.explore.caveats import caveats, singular
+from xfunc_core.explore.compared import ComparedRows
 from xfunc_core.explore.exploration import explore
 from xfunc_core.references.paired import PairedScheme, paired_references
 
@@ -84,3 +86,10 @@ def test_energies_of_two_scales_are_warned_of(bundled_home: Path) -> None:
 )
 def test_one_is_not_many(reason: str, one: str) -> None:
     assert singular(reason) == one
+
+
+def test_ranks_of_a_part_of_the_rows_are_said(elements: Pairs) -> None:
+    many = RANKED_ROWS_OF_ONE + 1
+    rows = ComparedRows("total", np.zeros(many), np.zeros(many), np.arange(many))
+    assert "Spearman ρ and Kendall τ are of 300,000 rows of whole materials at random, not of all 300,001." in caveats(elements, rows, None, many)
+    assert not any("Kendall" in s for s in explore(elements, "total").caveats)

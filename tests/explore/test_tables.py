@@ -16,7 +16,7 @@ from xfunc_core.explore.compared import COMPARED
 from xfunc_core.explore.exploration import explore
 from xfunc_core.explore.selection import containing, kept, pair_names, queries_of
 from xfunc_core.explore.statistics import STATISTICS
-from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table, overall_table
+from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table, overall_table, overall_words
 from xfunc_core.quantities import ENERGY, FORCE, STRESS
 
 E = "energy"
@@ -139,3 +139,11 @@ def test_the_parts_of_a_table_are_the_whole(bundled_home) -> None:
         assert max(len(part.columns) for part in parts) == 6  # what 1400 pixels hold
         for part in parts:
             assert part.equals(whole[list(part.columns)])
+
+
+def test_all_but_ranks_can_be_shown_before_them(bundled_home) -> None:
+    root = bundled_home / "datasets"
+    found = explore(pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan")), "referenced")
+    first, then = overall_words(found, ranks=False), overall_words(found, ranks=True)
+    assert [title for title in then if first[title] != then[title]] == ["Spearman ρ", "Kendall τ"]
+    assert first["Kendall τ"] == "…"

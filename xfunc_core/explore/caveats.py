@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from xfunc_core.analysis.agreement import RANKED_ROWS_OF_ONE
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.explore.compared import COMPARED, ComparedRows, Source, unavailable
 from xfunc_core.quantities import count_text
@@ -22,6 +23,7 @@ def caveats(source: Source, rows: ComparedRows, references: PairedReferences | N
         *_references(source, references, n_kept),
         *_one_sided(rows),
         *rows.notes,
+        *_ranked(rows),
         *_left_out(source, rows),
     ]
 
@@ -73,6 +75,11 @@ def _references(source: Source, references: PairedReferences | None, n_kept: int
 def _one_sided(rows: ComparedRows) -> Iterator[str]:
     if rows.one_sided and len(rows):
         yield "One number for both functionals: mean, median and root mean square are those of the number itself."
+
+
+def _ranked(rows: ComparedRows) -> Iterator[str]:
+    if len(rows) > RANKED_ROWS_OF_ONE and not rows.one_sided:
+        yield f"Spearman ρ and Kendall τ are of {count_text(RANKED_ROWS_OF_ONE)} rows of whole materials at random, not of all {count_text(len(rows))}."
 
 
 def _left_out(source: Source, rows: ComparedRows) -> Iterator[str]:

@@ -12,9 +12,10 @@ from xfunc_core.analysis.agreement import Agreement
 from xfunc_core.data.tables import DIFFERENCE
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.explore.compared import N_TITLES, Compared
+from xfunc_core.explore.element_values import RANKS
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.statistics import statistics_of
-from xfunc_core.quantities import MISSING, TOO_FEW, Functional, count_text
+from xfunc_core.quantities import MISSING, PENDING, TOO_FEW, Functional, count_text
 
 PARTS = {"Correlation": ("pearson", "spearman", "kendall"), "Line": ("slope", "spread"), "Difference": ("shift", "mae", "rmse")}
 """Statistics that stand side by side on a page; all together, with their intervals, are wider than a screen."""
@@ -22,7 +23,8 @@ PARTS = {"Correlation": ("pearson", "spearman", "kendall"), "Line": ("slope", "s
 
 def element_table(found: Exploration, symbols: Sequence[str] = (), keys: Sequence[str] = ()) -> pd.DataFrame:
     """One row an element, formatted; only the given elements and statistics if any are given."""
-    rows = {symbol: one for symbol, one in found.by_element.items() if not symbols or symbol in symbols}
+    agreed = found.by_element if not keys or set(RANKS) & set(keys) else found.by_element_without_ranks
+    rows = {symbol: one for symbol, one in agreed.items() if not symbols or symbol in symbols}
     return _formatted(found, "Element", rows, keys)
 
 
@@ -55,6 +57,16 @@ def furthest_table(found: Exploration, n: int = 100) -> pd.DataFrame:
 def overall_table(explorations: Iterable[Exploration]) -> pd.DataFrame:
     """One row a quantity, formatted; numbers with their units, since quantities differ."""
     return pd.DataFrame([_overall(found) for found in explorations])
+
+
+def overall_words(found: Exploration, ranks: bool) -> dict[str, str]:
+    """Every statistic of all rows by its title with unit; without ``ranks``, which take longest, theirs are still to come."""
+    compared = found.rows.compared
+    agreed = found.overall if ranks else found.quick
+    return {
+        s.title(compared.quantity): s.words(agreed, compared.quantity) if ranks or key not in RANKS else PENDING
+        for key, s in statistics_of(compared).items()
+    }
 
 
 def number_table(agreements: Mapping[str, Agreement], compared: Compared, name: str) -> pd.DataFrame:
