@@ -66,6 +66,35 @@ def test_losses_are_kept_masked_and_counted(document: Make, write: Write, root: 
     assert dataset.report() == {"documents": 7, "dropped": report.dropped, "masked": report.masked, "notes": []}
 
 
+def test_labels_that_cannot_be_are_left_out_and_counted(document: Make, write: Write, root: Path) -> None:
+    documents = [
+        document("fine"),
+        document("all-electron", {"energy": -1.6e6}),  # two atoms; plutonium's 94 electrons are bound by 0.8 MeV
+        document("absurd", {"energy": -8e300}),
+        document("torn", {"forces": [[0, 0, 2e6], [0, 0, -2e6]]}),
+        document("crushed", {"stress": [1e10, 0, 0, 0, 0, 0]}),  # kbar
+        document("spinning", {"structure.sites.0.properties": {"magmom": 500.0}, "structure.sites.1.properties": {"magmom": 0.0}}),
+    ]
+    dataset, report = import_file(write(documents), root, name="d")
+    assert dataset.table["frame_id"].tolist() == ["fine", "all-electron"]
+    reasons = {entry["frame_id"]: entry["reason"] for entry in report.dropped}
+    assert reasons["absurd"] == "its energy is beyond ±1,000,000 eV/atom, which nothing reaches"
+    assert reasons["torn"] == "its force is beyond ±1,000,000 eV/Å, which nothing reaches"
+    assert reasons["crushed"] == "its stress is beyond ±100,000,000 GPa, which nothing reaches"
+    assert reasons["spinning"] == "its magnetic moment is beyond ±100 μB, which nothing reaches"
+    assert len(reasons) + len(dataset) == report.n_documents == len(documents)
+    assert "1 left out: its energy is beyond ±1,000,000 eV/atom, which nothing reaches (for example absurd)." in report.sentences()
+    assert dataset.report()["dropped"] == report.dropped
+
+
+def test_absurd_energy_of_an_extxyz_frame_is_left_out(root: Path, tmp_path: Path) -> None:
+    frame = '1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:forces:R:3 energy={} pbc="T T T"\nNa 0 0 0 0 0 {}\n'
+    (tmp_path / "f.extxyz").write_text(frame.format(-1.3, 0) + frame.format(-8e300, 0) + frame.format(-1.3, 1e7))
+    dataset, report = import_file(tmp_path / "f.extxyz", root, name="d", functional=Functional.PBE, energies="total")
+    assert len(dataset) == 1 and [entry["document"] for entry in report.dropped] == [2, 3]
+    assert ["eV/atom" in str(report.dropped[0]["reason"]), "eV/Å" in str(report.dropped[1]["reason"])] == [True, True]
+
+
 def test_source_is_recorded(document: Make, write: Write, root: Path) -> None:
     path = write([document()])
     dataset, _ = import_file(path, root, name="d", energy_scale="VASP", licence="CC0", citation="us")

@@ -25,6 +25,7 @@ from xfunc_core.data.formats.thermo import read_thermo
 from xfunc_core.data.formats.vasp import read_vasp, vasp_files
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.per_atom import EnergyCheck, Item
+from xfunc_core.data.possible import impossible
 from xfunc_core.data.watching import Reading, Stage, Watch
 from xfunc_core.data.writer import DatasetWriter
 from xfunc_core.errors import DataError
@@ -176,7 +177,7 @@ def _write(items: Iterator[Item], writer: DatasetWriter, report: ImportReport, p
         before = report.n_documents
         if not isinstance(item, Rejected):
             functional = functional or item.functional
-        if isinstance(item, FrameBatch) and item.functional is functional and _all_new(item, seen):
+        if isinstance(item, FrameBatch) and item.functional is functional and _all_new(item, seen) and not any(impossible(item)):
             seen.update(item.frame_ids)
             report.n_documents += len(item)
             report.n_kept += len(item)
@@ -213,7 +214,7 @@ def _reason_to_drop(item: Frame | Rejected, functional: Functional | None, seen:
         return f"it is labelled with {item.functional.label} in a file that starts with {functional.label if functional else ''}"
     if item.frame_id in seen:
         return "its id occurred before in this file"
-    return ""
+    return impossible(FrameBatch.of([item]))[0]
 
 
 def _nothing_kept(path: Path, report: ImportReport) -> str:
