@@ -32,6 +32,10 @@ class Preview:
     plan: Plan
     estimate: Estimate
 
+    def warnings(self) -> list[str]:
+        """What a careful colleague would say before the run starts, one sentence each."""
+        return [*self.plan.warnings(self.settings), *_about_processes(self.settings)]
+
 
 @dataclass(frozen=True)
 class SweepPreview:
@@ -79,10 +83,19 @@ def preview_sweep(sweep: SweepSettings, dataset: Dataset, sweep_id: str, known: 
     """
     runs = expand(sweep, dataset, sweep_id)
     single = [preview(settings, dataset, known).estimate for settings in runs.values()]
-    slots = max(1, len(gpu_ids()) if sweep.base.device == "cuda" else cpu_slots())
+    slots = max(1, len(gpu_ids()) // sweep.base.processes if sweep.base.device == "cuda" else cpu_slots())
     seconds = max(sum(e.seconds for e in single) / slots, max(e.seconds for e in single))
     whole = Estimate(seconds, all(e.measured_here for e in single))
     return SweepPreview(sweep_id, dataset.info.title, sweep.budget, runs, whole, element_coverage(sweep, dataset))
+
+
+def _about_processes(settings: FinetuneSettings) -> list[str]:
+    n, said = settings.processes, []
+    if settings.device == "cuda" and n > max(1, len(gpu_ids())):
+        said.append(f"{n} processes need a GPU each, and this machine has {len(gpu_ids())} that xfunc may use: the queue will refuse the run.")
+    if n > settings.batch_size:
+        said.append(f"{n} processes share each batch of {settings.batch_size}, so that some have nothing to do: use fewer processes or larger batches.")
+    return said
 
 
 def settings_of(run: RunFolder) -> FinetuneSettings:

@@ -67,6 +67,33 @@ def test_gpu_runs_take_a_gpu_each_beside_the_cpu_runs(root: Path, dispatcher, so
     assert [run.launch_slot() for run in runs] == ["gpu:0", "gpu:GPU-ab12", None, "cpu"]
 
 
+def test_run_of_several_processes_takes_as_many_gpus_and_is_not_passed_while_it_waits(root: Path, dispatcher, soon) -> None:
+    pair = {**GPU, "processes": 2}
+    runs = [RunFolder.create(root, config) for config in (GPU, pair, GPU, {**CPU, "processes": 2})]
+    queue = dispatcher("patient", gpus=("0", "GPU-ab12"))
+    queue.look()
+    assert [run.launch_slot() for run in runs] == ["gpu:0", None, None, "cpu"]  # the second GPU is kept for the pair
+    runs[0].request_cancel()
+    look_until(queue, lambda: runs[1].state() is RunState.RUNNING, soon)
+    assert runs[1].launch_slot() == "gpu:0,GPU-ab12" and runs[2].launch_slot() is None
+    runs[1].request_cancel()
+    look_until(queue, lambda: runs[2].state() is RunState.RUNNING, soon)
+    assert runs[2].launch_slot() == "gpu:0"
+
+
+def test_worker_of_several_processes_sees_all_its_gpus(root: Path, dispatcher) -> None:
+    run = RunFolder.create(root, {**GPU, "processes": 2})
+    dispatcher("teller", gpus=("1", "3", "5")).run()
+    assert json.loads(run.metrics.read_text())["CUDA_VISIBLE_DEVICES"] == "1,3"
+
+
+def test_run_of_more_processes_than_gpus_fails_with_a_sentence(root: Path, dispatcher) -> None:
+    run = RunFolder.create(root, {**GPU, "processes": 3})
+    dispatcher("good", gpus=("0", "1")).run()
+    assert run.state() is RunState.FAILED
+    assert "asks for 3 GPUs, one for each of its processes, and this machine has 2" in run.explanation()
+
+
 def test_worker_sees_its_gpu_and_its_threads(root: Path, dispatcher) -> None:
     cpu, gpu = RunFolder.create(root, CPU), RunFolder.create(root, GPU)
     dispatcher("teller", n_cpu=1000, gpus=("1",)).run()

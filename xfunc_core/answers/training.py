@@ -37,7 +37,7 @@ def finetune(settings: FinetuneSettings, *, wait: bool, dry_run: bool, work: Wor
     """Submit a run, do its work in this process, or show what it would do."""
     dataset = find.dataset(settings.dataset)
     planned = preview(settings, dataset, list_runs(runs_root()))
-    warnings = planned.plan.warnings(settings) + no_gpu(settings.device)
+    warnings = planned.warnings() + no_gpu(settings.device)
     data = _plan_data(planned) | {"warnings": warnings}
     lines = [_plan_sentence(planned, dataset), *warnings]
     if dry_run:

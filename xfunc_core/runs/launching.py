@@ -19,7 +19,7 @@ def start_worker(command: Sequence[str], run: RunFolder, slot: str, gpu: str, th
         command: what to run; the run's folder is added.
         run: the run.
         slot: name of the slot it takes.
-        gpu: the GPU it may see; empty for none.
+        gpu: the GPUs it may see, separated by commas; empty for none.
         threads: threads it may use.
 
     Raises:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ TRAINING = "xfunc_core.worker"
 _PATIENCE = 0.3
 _CPU, _GPU = "cpu", "gpu:"
 _NO_GPU = "This run asks for a GPU, and this machine has none that xfunc may use: launch it on the CPU."
+_FEW_GPUS = "This run asks for {n} GPUs, one for each of its processes, and this machine has {here} that xfunc may use: launch it with fewer processes."
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Dispatcher:
 
     def _fill(self, queued: Sequence[RunFolder], running: Sequence[RunFolder]) -> None:
         """Start what fits into the free slots; a run that the system refuses to start waits without holding up the others."""
-        taken = [run.launch_slot() or next(iter(self._slots(run)), _CPU) for run in running]
+        taken = [slot for run in running for slot in _single(run.launch_slot() or next(iter(self._slots(run)), _CPU))]
         for run in queued:
             if time.monotonic() < self._refused.get(run.id, 0.0):
                 continue
@@ -132,14 +134,17 @@ class Dispatcher:
                 self._refused[run.id] = time.monotonic() + self.pace.refused
 
     def _start(self, run: RunFolder, taken: list[str]) -> None:
-        slots = self._slots(run)
-        slot = next((slot for slot in slots if slots.count(slot) > taken.count(slot)), None)
-        if not slots:
-            run.finish(RunState.FAILED, _NO_GPU)
-        elif slot is not None:
-            gpu = "" if slot == _CPU else slot.removeprefix(_GPU)
+        slots, n = self._slots(run), _slots_needed(run)
+        free = list((Counter(slots) - Counter(taken)).elements())
+        if len(slots) < n:
+            run.finish(RunState.FAILED, _FEW_GPUS.format(n=n, here=len(slots)) if slots else _NO_GPU)
+        elif len(free) < n:
+            taken += free  # kept for it: else runs of one GPU would pass it for ever
+        else:
+            gpu = ",".join(slot.removeprefix(_GPU) for slot in free[:n] if slot != _CPU)
+            slot = _GPU + gpu if gpu else _CPU
             self._children.append(start_worker(self.worker, run, slot, gpu, threads_per_slot(self.n_cpu)))
-            taken.append(slot)
+            taken += free[:n]
             log.info("Started run %s on %s.", run.id, slot)
 
     def _slots(self, run: RunFolder) -> list[str]:
@@ -179,7 +184,22 @@ def _send(run: RunFolder, number: signal.Signals) -> None:
 
 
 def _wants_gpu(run: RunFolder) -> bool:
+    return _setting(run, "device") == "cuda"
+
+
+def _slots_needed(run: RunFolder) -> int:
+    """A GPU for each process; on the CPU the processes of a run share its slot and its threads."""
+    n = _setting(run, "processes")
+    return n if _wants_gpu(run) and isinstance(n, int) and n > 1 else 1
+
+
+def _single(slot: str) -> list[str]:
+    """The slots in one that may be of several GPUs: ``gpu:0,1`` is ``gpu:0`` and ``gpu:1``."""
+    return [_GPU + gpu for gpu in slot.removeprefix(_GPU).split(",")] if slot.startswith(_GPU) else [slot]
+
+
+def _setting(run: RunFolder, name: str) -> object:
     try:
-        return run.config().get("device") == "cuda"
+        return run.config().get(name)
     except RunError:
-        return False
+        return None
