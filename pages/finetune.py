@@ -20,17 +20,19 @@ from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.devices import available_devices
 from xfunc_core.runs.dispatcher import submit
 from xfunc_core.runs.lifecycle import new_id
-from xfunc_core.training.settings import FinetuneSettings
+from xfunc_core.training.settings import MOST_PROCESSES, FinetuneSettings
 
 _DEFAULT = FinetuneSettings(dataset="any")
 _BY_ITSELF = "by itself"
+_PRECISIONS = {"float32": "float32", "tf32": "TF32"}
 _WEIGHTS = ("energy", "force", "stress", "magmom")
 
 
 def _controls() -> FinetuneSettings:
     found = loaders.datasets(Functional.R2SCAN) + loaders.datasets(Functional.PBE)
     dataset = choose_dataset("Learn from", found, "dataset", "xfunc-dft-r2scan", help="Fine-tuning aims at this dataset's functional.")
-    method = st.radio("Method", list(Method), index=3, format_func=lambda m: m.label, captions=[m.sentence for m in Method], key="method", help="AtomRef is CHGNet's name for the elemental reference energies: what each element adds to the energy of any structure.")
+    st.session_state.setdefault("method", Method.M4)  # the lab may have put one there, which Streamlit wants to be the only default
+    method = st.radio("Method", list(Method), format_func=lambda m: m.label, captions=[m.sentence for m in Method], key="method", help="AtomRef is CHGNet's name for the elemental reference energies: what each element adds to the energy of any structure.")
     references = _references(method)
     left, right = st.columns(2)
     chosen = {
@@ -46,13 +48,17 @@ def _controls() -> FinetuneSettings:
         references |= _reference_details(FinetuneSettings(dataset=dataset.info.name, method=method.value, **references))
     with st.expander("Loss", icon=":material/functions:"):
         loss = _loss()
-    return FinetuneSettings(dataset=dataset.info.name, method=method.value, **references, **chosen, **split, **loss)
+    with st.expander("Computing", icon=":material/memory:"):
+        computing = _computing(chosen["device"])
+    return FinetuneSettings(dataset=dataset.info.name, method=method.value, **references, **chosen, **split, **loss, **computing)
 
 
 def _references(method: Method) -> dict[str, Any]:
     """The scheme, and the table that goes with it."""
     schemes = [s for s in Scheme if s is not Scheme.KEEP and (s is not Scheme.TABLE or brought_table())]
-    scheme = st.selectbox("References of M1 and M4", schemes, index=schemes.index(Scheme(_DEFAULT.references)), format_func=lambda s: s.label, disabled=not method.fits_references, key="references")
+    if st.session_state.get("references") not in schemes:
+        st.session_state["references"] = Scheme(_DEFAULT.references)
+    scheme = st.selectbox("References of M1 and M4", schemes, format_func=lambda s: s.label, disabled=not method.fits_references, key="references")
     if not method.fits_references:
         st.caption("M2 and M3 start from the GGA values.")
     else:
@@ -84,6 +90,16 @@ def _loss() -> dict[str, Any]:
     return weights | {"huber_delta": float(delta), "max_gradient_norm": float(clip) or None}
 
 
+def _computing(device: str) -> dict[str, Any]:
+    left, right = st.columns(2)
+    on_gpu = device == "cuda"
+    precision = left.selectbox("Precision", list(_PRECISIONS), format_func=_PRECISIONS.get, disabled=not on_gpu, key="precision", help="TF32 is faster on a GPU and off by about half a meV/atom; a CPU has float32 only. References are kept in float64 either way.")
+    processes = right.number_input("Processes", 1, MOST_PROCESSES, _DEFAULT.processes, key="processes", help="They share each batch and take the steps that one would; each needs a GPU of its own, and on the CPU they share its threads.")
+    if processes > 1:
+        st.caption(f"The queue starts them together{' once as many GPUs are free; several GPUs are untried' if on_gpu else ', with their share of the threads each'}.")
+    return {"precision": precision if on_gpu else _DEFAULT.precision, "processes": int(processes)}
+
+
 def _what_will_happen(settings: FinetuneSettings, planned: Preview) -> None:
     plan, expected = planned.plan, planned.estimate
     st.markdown("#### What will happen")
@@ -95,7 +111,7 @@ def _what_will_happen(settings: FinetuneSettings, planned: Preview) -> None:
         f"{count_text(plan.total_steps)} optimiser steps; references: {settings.scheme.label}{table}.{start}"
     )
     st.metric("Estimated time" if expected.measured_here else "Estimated time (a first guess)", duration_text(expected.seconds), help="From the runs this machine has finished." if expected.measured_here else "A first guess from another machine; it is measured here with the first run.")
-    warn(plan.warnings(settings))
+    warn(planned.warnings())
 
 
 def _launch(settings: FinetuneSettings) -> None:

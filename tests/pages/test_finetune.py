@@ -15,6 +15,8 @@ from xfunc_core.data.library import open_dataset
 from xfunc_core.quantities import Method
 from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.schemes import Scheme
+from xfunc_core.runs import devices
+from xfunc_core.runs.devices import gpu_ids
 from xfunc_core.runs.estimate import SECONDS_PER_ATOM, STARTUP_SECONDS
 from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.state import RunState
@@ -135,6 +137,36 @@ def test_launch_from_an_address_with_settings(home, screen, held_queue) -> None:
         run.request_cancel()
     assert page.title() == "Runs"
     assert run.config() == replace(DEFAULT, dataset="xfunc-dft-pbe", split_seed=3, train_size=16).to_dict()
+
+
+def test_processes_and_precision_reach_the_settings(home, screen) -> None:
+    page = screen("finetune")
+    assert page.widget("precision").disabled  # a CPU has but one
+    page.choose("processes", 2)
+    assert page.resolved() == replace(DEFAULT, processes=2).to_dict()
+    assert "The queue starts them together, with their share of the threads each." in page.words()
+    page.choose("processes", 9)
+    assert "9 processes share each batch of 8, so that some have nothing to do" in page.words()
+
+
+def test_gpus_are_asked_for_one_a_process(home, screen, monkeypatch) -> None:
+    monkeypatch.setattr(devices, "available_devices", lambda: ["cpu", "cuda"])
+    page = screen("finetune").choose("device", "cuda").choose("precision", "tf32").choose("processes", 3)
+    assert page.resolved() == replace(DEFAULT, device="cuda", precision="tf32", processes=3).to_dict()
+    assert f"3 processes need a GPU each, and this machine has {len(gpu_ids())} that xfunc may use" in page.words() or len(gpu_ids()) >= 3
+    page.choose("device", "cpu")
+    assert page.resolved() == replace(DEFAULT, processes=3).to_dict()
+
+
+def test_two_processes_train_one_run_from_the_page(home, screen, until) -> None:
+    page = screen("finetune", train_size="8", validation_fraction="0.08", test_fraction="0.1")
+    page.choose("epochs", 1).choose("batch_size", 4).choose("processes", 2).click("Launch")
+    [run] = list_runs(home / "runs")
+    until(lambda: run.state().is_over and not run.processes())
+    assert run.state() is RunState.FINISHED, run.log_tail()
+    assert run.config()["processes"] == 2 and run.model.exists()
+    [epoch] = [record for record in run.progress() if record["kind"] == "epoch"]
+    assert epoch["step"] == math.ceil(len(json.loads(run.split.read_text())["train"]) / 4)  # the steps that one process would take
 
 
 def test_time_is_a_first_guess_on_a_new_machine(home, screen, planned, seconds_in) -> None:
