@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from xfunc_core.data.library import delete_dataset
@@ -45,10 +47,15 @@ def test_a_waiting_run_is_counted(home, screen, small, held_queue) -> None:
         assert (page.number("Runs"), page.number("Waiting or running")) == (1, 0)
 
 
-@pytest.mark.parametrize(("label", "title"), [("Open Explore", "Explore"), ("Open Fine-tune", "Fine-tune"), ("Open Results", "Results"), ("Open Scaling", "Scaling")])
-def test_links_lead_where_they_say(home, screen, label, title) -> None:
+def test_every_page_can_be_reached(home, screen) -> None:
+    pages = {file.stem for file in (Path(__file__).resolve().parents[2] / "pages").glob("*.py")}
+    assert set(screen("start").links().values()) == pages - {"start"}
+
+
+@pytest.mark.parametrize("title", ["Datasets", "Explore", "Reference lab", "Fine-tune", "Results", "Scaling", "Runs"])
+def test_links_lead_where_they_say(home, screen, title) -> None:
     page = screen("start")
-    assert page.go(page.links()[label]).title() == title
+    assert page.go(page.links()[f"Open {title}"]).title() == title
 
 
 def test_a_home_that_cannot_be_used_is_said(tmp_path, monkeypatch, screen) -> None:
