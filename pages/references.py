@@ -14,7 +14,18 @@ from pages._ui.lab_split import hand_over, split_controls
 from pages._ui.lab_tabs import scheme_tabs
 from pages._ui.shell import empty, page, plain, sentences, show, warn
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.lab.overview import alone_table, leaks, notes, scheme_numbers, scheme_table, split_words
+from xfunc_core.lab.overview import (
+    alone_table,
+    frames_words,
+    headline,
+    leaks,
+    notes,
+    scheme_numbers,
+    scheme_table,
+    split_words,
+    ties,
+    worst_words,
+)
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.plots.references import comparison_figure
 from xfunc_core.predictions import cancel_predictions
@@ -24,12 +35,15 @@ from xfunc_core.runs.state import RunState
 from xfunc_core.training.settings import FinetuneSettings
 
 _SECONDS = 2
+_WIDTHS = (290, 80, 130, 88, 102, 248)
+"""Pixels of the columns that are shown at first, which fill the page; a phone has room for the first two."""
 _READING = """
 {split}
 
-- **Test MAE, RMSE**: errors of the pretrained network's energies with this scheme's references, nothing trained.
-- **95 % over refits**: of the MAE, over {refits} refits on resampled training materials; a scheme without a fit has none.
+- **Test MAE, RMSE**: errors of the pretrained network's energies with this scheme's references on the test frames, before fine-tuning.
+- **95 % over refits**: of the test MAE, over {refits} refits on resampled training materials; a scheme without a fit has none.
 - **Held-out MAE**: on training frames left out in turn and on the validation part. The recommendation goes by it; the test part only confirms.
+  It is mostly the larger one: a frame that is left out may be the only one with some element, and then its reference is a guess.
 - **First-epoch loss**: the energy term of the loss as the trainer has it before its first step.
 - **Another energy scale**: the numbers come from another code, other potentials or another functional than the labels.
 """
@@ -68,7 +82,7 @@ def _progress(question: Question, dataset: Dataset, active: bool) -> None:
                 return
             if status.state is not None:
                 st.warning(plain(status.sentence), icon=":material/warning:")
-            st.markdown(f"**The pretrained network has not seen {count_text(status.total - status.done)} of these {count_text(status.total)} frames yet.** Once it has, every scheme is compared at once: what the network would predict with its references, before anything is trained.")
+            st.markdown(f"**The pretrained network has not seen {count_text(status.total - status.done)} of these {count_text(status.total)} frames yet.** Once it has, every scheme is compared at once: what the network would predict with its references, before fine-tuning.")
             if st.button("Evaluate the pretrained network", type="primary", icon=":material/play_arrow:"):
                 lab_loaders.ask_model(question)
                 st.rerun()
@@ -92,9 +106,16 @@ def _recommendation(found: Comparison) -> None:
         with left:
             st.markdown(f"#### :material/recommend: {plain(found.result(chosen.name).label)}")
             st.markdown(plain(chosen.reason))
-            st.caption(f":material/{'check_circle' if chosen.is_lowest_on_test else 'info'}: {plain(chosen.on_test)}")
         with right:
             _use(found.result(chosen.name), "recommended", primary=True)
+        _headline(found, found.result(chosen.name))
+        st.caption(f":material/{'check_circle' if chosen.is_lowest_on_test else 'info'}: {plain(chosen.on_test)}")
+
+
+def _headline(found: Comparison, result: SchemeResult) -> None:
+    """The numbers of a scheme, told apart."""
+    for column, (label, value, on) in zip(st.columns(3), headline(found, result), strict=True):
+        column.metric(label, value, on, delta_color="off", delta_arrow="off")
 
 
 def _use(result: SchemeResult, key: str, *, primary: bool = False) -> None:
@@ -109,8 +130,11 @@ def _compared(found: Comparison) -> None:
     """The figure and the table of all schemes."""
     numbers = scheme_numbers(found)
     show(lambda dark: comparison_figure(numbers, (found.title,), dark), "lab_comparison", name=f"references-{found.dataset}", numbers=numbers.reset_index)
-    warn([*leaks(found), *found.off_scale, *found.coverage.sentences])
-    st.dataframe(scheme_table(found), hide_index=True, height="content", column_config={"95 % over refits": st.column_config.TextColumn(width=150)})
+    warn([*ties(found.results), *leaks(found), *found.off_scale, *found.coverage.sentences])
+    st.caption(frames_words(found))
+    table = scheme_table(found)
+    shown = {name: st.column_config.TextColumn(name.split(" (")[0], width=width) for name, width in zip(table.columns, _WIDTHS, strict=False)}
+    st.dataframe(table, hide_index=True, height="content", column_order=list(shown), column_config=shown)
     table_download(lambda: numbers, f"references-{found.dataset}-schemes")
     with st.expander("How to read this", icon=":material/help:"):
         st.markdown(_READING.format(split=plain(split_words(found)), refits=count_text(found.n_refits)))
@@ -127,13 +151,14 @@ def _closely(question: Question, found: Comparison) -> None:
     with right:
         _use(result, "chosen")
     st.markdown(" ".join([plain(result.sentence), *(f":gray-badge[{word}]" for word in notes(found, result))]))
-    st.markdown(f"Test MAE **{ENERGY.error_with_unit(result.test.mae)}**, RMSE {ENERGY.error_with_unit(result.test.rmse)}, N = {count_text(result.test.n)}; first-epoch loss {result.first_loss:.4f}.")
-    st.caption(plain(f"{result.references.source}. {'External: from another source than these frames and the network. ' if result.references.external else ''}{result.scale.sentence if result.scale else ''}"))
+    st.markdown(f"Test MAE **{ENERGY.error_with_unit(result.test.mae)}**, RMSE {ENERGY.error_with_unit(result.test.rmse)}, N = {count_text(result.test.n)}, largest in {worst_words(result)}; held-out MAE {ENERGY.error_with_unit(result.held_out.mae)}, N = {count_text(result.held_out.n)}; first-epoch loss {result.first_loss:.4f}.")
+    st.caption(plain(f"{result.references.source}. {'External: from another source than these frames and the network. ' if result.references.external else ''}{result.scale.sentence if result.scale else ''} In files and on the command line: {result.name}."))
+    warn(ties([result]))
     elements(lab_loaders.evidence(question), found, result)
     scheme_tabs(question, found, result)
 
 
-with page("Reference lab", "Which reference energies to start a transfer from: every scheme on your dataset, with what the untrained network would do with it."):
+with page("Reference lab", "Which reference energies to start a transfer from: every scheme on your dataset, with what the pretrained network does with it before fine-tuning."):
     if not loaders.datasets():
         empty("database", "There is no dataset to choose references for yet.", "pages/datasets.py", "Import data")
         st.stop()

@@ -79,7 +79,7 @@ def _references(added: Any) -> None:
 
     note = "\n".join(f"  {s.value:<17} {s.sentence}" for s in Scheme)
     examples = [f"xfunc-dft-r2scan {more}".rstrip() for more in ("", "--train-size 32", "--scheme lstsq", "--diagnose", "--learning-curve", "--export mace e0s.txt")]
-    command = add_command(added, "references", run, "Lay the reference schemes side by side: what the untrained network would do with each.", examples, f"schemes:\n{note}")
+    command = add_command(added, "references", run, "Lay the reference schemes side by side: what the pretrained network would do with each before fine-tuning.", examples, f"schemes:\n{note}")
     command.add_argument("dataset")
     command.add_argument("--scheme", choices=[s.value for s in Scheme], default="", help="show this one's energies; without it, --diagnose and --export take the recommended one")
     command.add_argument("--diagnose", action="store_true", help="look closely at one scheme: what the frames determine, leverage, residuals, other tables")

@@ -33,7 +33,7 @@ def bring_table() -> None:
         return
     references = here.references
     n = count_text(len(references.status) - len(references.having(Status.UNKNOWN)))
-    st.markdown(plain(f"{references.source}: {n} elements. It is compared as the scheme “table” below, and can be used in a run."))
+    st.markdown(plain(f"{references.source}: {n} elements. It is compared with the schemes below, and can be used in a run."))
     if st.button("Remove the table", icon=":material/close:"):
         del st.session_state[_KEY]
         st.rerun()

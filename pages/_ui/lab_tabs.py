@@ -14,7 +14,7 @@ from xfunc_core.plots.references import curve_figure
 from xfunc_core.plots.references_elements import residual_figure, shift_line_figure
 from xfunc_core.quantities import count_text
 
-_CURVES = {"test_mae": "Test error of the energy, nothing trained", "reference_error": "Distance of the references from those of all frames"}
+_CURVES = {"test_mae": "Test error of the energy before fine-tuning", "reference_error": "Distance of the references from those of all frames"}
 
 
 def scheme_tabs(question: Question, found: Comparison, result: SchemeResult) -> None:

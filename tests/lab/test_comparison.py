@@ -151,7 +151,7 @@ def test_choice_that_is_not_the_best_on_the_test_part_says_why(comparison: Compa
     assert not far.is_lowest_on_test
     assert far.name == "residual-smooth"
     assert (
-        "On the test part residual is lower, 404.2 against 510.7 meV/atom on 14 frames of 14 materials: the difference is 106.5 ± 1.1 meV/atom"
+        "On the test part “Least squares on the model's residual” (residual) is lower, 404.2 against 510.7 meV/atom on 14 frames of 14 materials: the difference is 106.5 ± 1.1 meV/atom"
         in far.on_test
     )
     assert "the test frames differ from the 69 frames that the choice was made by" in far.on_test

@@ -22,12 +22,15 @@ from xfunc_core.lab.overview import (
     agreement_table,
     curve_numbers,
     curve_words,
+    frames_words,
+    headline,
     leaks,
     leverage_words,
     line_words,
     scheme_numbers,
     scheme_table,
     split_words,
+    ties,
     weighting_sentence,
 )
 from xfunc_core.lab.results import Comparison
@@ -41,13 +44,13 @@ def test_schemes_are_ordered_by_their_test_error(comparison: Comparison) -> None
     assert numbers.at["keep", "test_mae"] == pytest.approx(4.5670, abs=1e-4)  # docs/references.md
     assert (numbers["test_mae_low"] <= numbers["test_mae"]).all() and (numbers["test_mae"] <= numbers["test_mae_high"]).all()
     rows = table.set_index("Scheme")
-    assert rows.loc["Keep the GGA references", ["Test MAE (meV/atom)", "RMSE (meV/atom)", "N", "95 % over refits"]].tolist() == [
+    assert rows.loc["Keep the GGA references", ["Test MAE (meV/atom)", "Test RMSE (meV/atom)", "N test", "95 % over refits"]].tolist() == [
         "4,567.0",
         "5,625.8",
         "14",
         "–",
     ]
-    assert rows.loc["The model's residual, smooth in Z", ["Test MAE (meV/atom)", "RMSE (meV/atom)", "Note"]].tolist() == [
+    assert rows.loc["The model's residual, smooth in Z", ["Test MAE (meV/atom)", "Test RMSE (meV/atom)", "Note"]].tolist() == [
         "47.9",
         "58.3",
         "recommended",
@@ -56,6 +59,28 @@ def test_schemes_are_ordered_by_their_test_error(comparison: Comparison) -> None
     assert rows.loc["Least squares drawn to a prior", "Note"] == "prior of another energy scale"
     assert not table.isin(["nan"]).any(axis=None)
     assert leaks(comparison) == []
+
+
+def test_numbers_of_one_scheme_say_what_they_are_of(comparison: Comparison) -> None:
+    result = comparison.result("residual-smooth")
+    fitted = headline(comparison, result)
+    assert [value for _, value, _ in fitted] == ["89.2", "47.9", result.test_interval.text]
+    assert [label for label, _, _ in fitted] == ["Held-out MAE (meV/atom)", "Test MAE (meV/atom)", "95 % of the test MAE (meV/atom)"]
+    assert [on for _, _, on in fitted][:2] == ["N = 69 frames not fitted to", "N = 14 test frames"]
+    assert headline(comparison, comparison.result("keep"))[2][1:] == ("–", "nothing is fitted")
+    assert "Test: N = 14 test frames. Held-out: N = 69 training and validation frames" in frames_words(comparison)
+
+
+def test_trained_references_are_their_start_before_training_and_that_is_said(comparison: Comparison) -> None:
+    trained, start = comparison.result("trainable"), comparison.result("residual-smooth")
+    np.testing.assert_array_equal(trained.references.energies, start.references.energies)
+    assert trained.test == start.test and trained.test_interval == start.test_interval
+    [sentence] = ties(comparison.results)
+    assert sentence.startswith(f"“{trained.label}” starts from “{start.label}”: before training the two are the same")
+    note = scheme_table(comparison).set_index("Name")["Note"]
+    assert note["trainable"] == "equals its start before training" and note["residual-smooth"] == "recommended"
+    assert f"“{trained.label}” (trainable) starts from it and is the same before training." in comparison.recommendation.on_test
+    assert [result.name for result in comparison.results if result.starts_as] == ["trainable"]
 
 
 def test_numbers_of_the_elements_are_those_of_the_references(comparison: Comparison, evidence: Evidence) -> None:

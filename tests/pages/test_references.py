@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from streamlit.elements.lib import policies
 
 from pages._ui.shell import plain
 from xfunc_core.data.importing import import_file
@@ -113,15 +114,37 @@ def test_every_scheme_has_its_errors_and_one_is_recommended(lab, array) -> None:
     page = lab()
     table = schemes(page)
     assert list(table.index[:2]) == ["residual-smooth", "trainable"] and len(table) == 14
-    assert table.loc["keep", ["Test MAE (meV/atom)", "RMSE (meV/atom)", "N", "95 % over refits"]].tolist() == ["4,567.0", "5,625.8", "14", "–"]
-    assert table.loc["residual-smooth", ["Test MAE (meV/atom)", "RMSE (meV/atom)", "Note"]].tolist() == ["47.9", "58.3", "recommended"]
+    assert table.loc["keep", ["Test MAE (meV/atom)", "Test RMSE (meV/atom)", "N test", "95 % over refits"]].tolist() == ["4,567.0", "5,625.8", "14", "–"]
+    assert table.loc["residual-smooth", ["Test MAE (meV/atom)", "Test RMSE (meV/atom)", "Note"]].tolist() == ["47.9", "58.3", "recommended"]
     assert table.loc["isolated-atoms", "Note"] == "another energy scale"
     assert "#### :material/recommend: The model's residual, smooth in Z" in page.words()
     assert "It also has the lowest test MAE of all schemes: 47.9 meV/atom on 14 frames of 14 materials." in page.words()
     assert "Isolated atoms of MatPES (VASP) in r²SCAN do not fit the energy scale of these data" in page.words()
-    drawn = {trace["name"]: float(array(trace["x"])[0]) for trace in page.figure("lab_comparison")["data"] if trace["name"] in table.index}
-    assert drawn["keep"] == pytest.approx(4567.03, abs=0.01) and drawn["residual-smooth"] == pytest.approx(47.924, abs=0.001)
+    drawn = {trace["name"]: float(array(trace["x"])[0]) for trace in page.figure("lab_comparison")["data"] if trace["name"] in table["Scheme"].tolist()}
+    assert drawn["Keep the GGA references"] == pytest.approx(4567.03, abs=0.01) and drawn["The model's residual, smooth in Z"] == pytest.approx(47.924, abs=0.001)
     assert "nan" not in page.words().lower()
+    assert page.metric("Held-out MAE (meV/atom)") == "89.2" and page.metric("Test MAE (meV/atom)") == "47.9"
+    assert page.metric("95 % of the test MAE (meV/atom)") == table.loc["residual-smooth", "95 % over refits"]
+    assert [metric.delta for metric in page.at.metric] == ["N = 69 frames not fitted to", "N = 14 test frames", "100 refits on resampled materials"]
+
+
+def test_trained_references_are_said_to_equal_their_start(lab) -> None:
+    page = lab(lab_scheme="Trained along with the network")
+    table = schemes(page)
+    assert table.loc["trainable", "Test MAE (meV/atom)"] == table.loc["residual-smooth", "Test MAE (meV/atom)"]
+    assert table.loc["trainable", "Note"] == "equals its start before training"
+    tie = "“Trained along with the network” starts from “The model's residual, smooth in Z”: before training the two are the same"
+    assert page.words().count(tie) == 2  # by the figure, and where it is looked at closely
+    assert ":gray-badge[equals its start before training]" in page.words()
+
+
+def test_code_names_are_not_used_for_schemes_on_screen(lab) -> None:
+    page = lab(lab_tab="Learning curve")
+    named = {scheme.value for scheme in Scheme if scheme.value != "table"}
+    for key in ("lab_comparison", "lab_curve_test_mae"):
+        figure = page.figure(key)
+        said = {trace.get("name") for trace in figure["data"]} | {note["text"].strip("</b>") for note in figure["layout"]["annotations"]}
+        assert not named & said and "Least squares on the energies (paper)" in said
 
 
 def test_split_is_in_the_url_and_changes_the_numbers(lab) -> None:
@@ -135,7 +158,8 @@ def test_split_is_in_the_url_and_changes_the_numbers(lab) -> None:
 def test_one_scheme_closely(lab, cells, as_number) -> None:
     page = lab(lab_scheme="Least squares on the energies (paper)")
     assert page.widget("lab_scheme").value == "lstsq"
-    assert "Test MAE **529.6 meV/atom**, RMSE 890.0 meV/atom, N = 14" in page.words()
+    assert "Test MAE **529.6 meV/atom**, RMSE 890.0 meV/atom, N = 14, largest in " in page.words()
+    assert "In files and on the command line: lstsq." in page.words()
     shift = cells(page.figure("lab_elements_table_0"))
     page.choose("lab_colour", "w")
     w = cells(page.figure("lab_elements_table_0"))
@@ -166,7 +190,7 @@ def test_figures_of_the_tabs(lab, array) -> None:
     assert len(z) == 43
     assert f"{np.polyfit(z, shift, 1)[0]:.2f} eV per Z".replace("-", "−") in json.dumps(figure["layout"], ensure_ascii=False)
     page = lab(lab_tab="Learning curve")
-    curve = next(trace for trace in page.figure("lab_curve_test_mae")["data"] if trace.get("name") == "residual-smooth")
+    curve = next(trace for trace in page.figure("lab_curve_test_mae")["data"] if trace.get("name") == "The model's residual, smooth in Z")
     assert array(curve["x"]).tolist() == [4, 8, 16, 32, 65]
     assert array(curve["y"])[-1] == pytest.approx(47.924, abs=0.001)
 
@@ -220,11 +244,13 @@ def test_references_of_a_run_are_compared_and_their_leak_is_told(lab, home) -> N
 # --- on to a run ----------------------------------------------------------------------------------
 
 
-def test_scheme_and_split_go_to_a_run(lab) -> None:
+def test_scheme_and_split_go_to_a_run(lab, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(policies, "_shown_default_value_warning", False)  # Streamlit says it once a process
     page = lab(train_size="32", split_seed="1", lab_scheme="Robust least squares")
     page.at.button(key="use_chosen").click()
     page.run()
     assert page.title() == "Fine-tune"
+    assert not page.at.warning and not policies._shown_default_value_warning and "Session State" not in caplog.text
     settings = page.resolved()
     assert (settings["references"], settings["method"], settings["dataset"]) == ("robust", "M4", NAME)
     assert (settings["train_size"], settings["split_seed"], settings["reference_table"]) == (32, 1, "")
@@ -280,7 +306,7 @@ def test_dataset_without_energies_is_one_sentence(home, screen, raw, tmp_path) -
 def test_one_training_frame_and_elements_it_lacks(lab) -> None:
     page = lab(train_size="1", lab_tab="Diagnostics")
     table = schemes(page)
-    assert table.loc["residual-smooth", "N"] == "14"
+    assert table.loc["residual-smooth", "N test"] == "14"
     assert "in no training frame with an energy: their references are a prior's guess" in page.words()
     assert not table.isin(["nan"]).any(axis=None)
     for tab in ("Residuals per element", "Shift against Z", "Learning curve"):

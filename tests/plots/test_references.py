@@ -22,9 +22,12 @@ def schemes() -> pd.DataFrame:
             "test_mae_low": [0.04, 0.45, 3.0],
             "test_mae_high": [0.1, 1.2, 3.0],
             "test_rmse": [0.06, 0.9, 3.6],
+            "held_out_mae": [0.09, 0.7, 2.0],
             "n_test": [14, 14, 14],
+            "n_held_out": [69, 69, 69],
             "recommended": [True, False, False],
             "off_scale": [False, False, True],
+            "note": ["recommended", "", "another energy scale"],
         },
         index=["residual-smooth", "lstsq", "isolated-atoms"],
     )
@@ -36,6 +39,7 @@ def curves() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "scheme": ["lstsq", "lstsq", "residual", "residual"],
+            "label": ["Least squares", "Least squares", "Residual", "Residual"],
             "size": [8, 16, 8, 16],
             "n_frames": [8.0, 16.0, 8.0, 16.0],
             "low": [0.8, 0.4, 0.2, 0.0],
@@ -70,27 +74,30 @@ def test_every_scheme_has_a_colour() -> None:
 def test_schemes_stand_in_order_with_their_intervals(schemes: pd.DataFrame) -> None:
     fig = comparison_figure(schemes, ("a set",))
     by_name = {trace.name: trace for trace in fig.data}
-    smooth = by_name["residual-smooth"]
+    smooth = by_name["Smooth"]
     assert (smooth.x[0], smooth.y[0]) == (50.0, 2)  # meV/atom, on top
     assert smooth.error_x.array[0] == pytest.approx(50.0) and smooth.error_x.arrayminus[0] == pytest.approx(10.0)
-    assert by_name["isolated-atoms"].marker.symbol == "circle-open" and by_name["lstsq"].marker.symbol == "circle"
-    assert list(by_name["RMSE"].x) == pytest.approx([60.0, 900.0, 3600.0])
-    assert list(fig.layout.yaxis.ticktext) == ["<b>residual-smooth</b>", "lstsq", "isolated-atoms"]
+    assert by_name["Atoms"].marker.symbol == "circle-open" and by_name["Least squares"].marker.symbol == "circle"
+    assert list(by_name["test RMSE"].x) == pytest.approx([60.0, 900.0, 3600.0])
+    assert list(by_name["held-out MAE"].x) == pytest.approx([90.0, 700.0, 2000.0])
+    names = {a.text: a.y for a in fig.layout.annotations if a.name != "note"}
+    assert names == {"<b>Smooth</b>": 2, "Least squares": 1, "Atoms": 0}  # what the menu calls them, each above its row
     assert fig.layout.xaxis.type == "log"
-    assert [a.text for a in fig.layout.annotations if a.name == "note"] == ["N = 14 test frames · a set"]
+    assert [a.text for a in fig.layout.annotations if a.name == "note"] == ["Test: N = 14 frames · held-out: N = 69 frames · a set"]
 
 
 def test_names_of_files_and_datasets_are_shown_letter_by_letter(schemes: pd.DataFrame) -> None:
     fig = comparison_figure(schemes.assign(label="<a href='x'>table</a>"), ("<b>set</b>",))
-    assert "&lt;b>set&lt;/b>" in fig.layout.annotations[0].text
+    assert any("&lt;b>set&lt;/b>" in a.text for a in fig.layout.annotations)
+    assert any(a.text == "<b>&lt;a href='x'>table&lt;/a></b>" for a in fig.layout.annotations)
     assert fig.data[0].customdata[0][0] == "&lt;a href='x'>table&lt;/a>"
 
 
 def test_curves_leave_out_what_a_logarithm_cannot_show(curves: pd.DataFrame) -> None:
     fig = curve_figure(curves, "Error", "10 orders")
     lines = {trace.name: trace for trace in fig.data if trace.name}
-    assert list(lines["lstsq"].y) == [1000.0, 500.0] and list(lines["lstsq"].x) == [8, 16]
-    assert list(lines["residual"].x) == [8]
+    assert list(lines["Least squares"].y) == [1000.0, 500.0] and list(lines["Least squares"].x) == [8, 16]
+    assert list(lines["Residual"].x) == [8]
     [band] = [trace for trace in fig.data if trace.fill == "toself"]
     assert list(band.y) == pytest.approx([1200.0, 600.0, 400.0, 800.0])
 
@@ -136,8 +143,8 @@ def test_nothing_to_draw_is_a_sentence(dark: bool, schemes, curves, shifts, resi
 
 
 def test_hovers_write_intervals_as_everywhere(schemes, curves, residuals) -> None:
-    assert list(comparison_figure(schemes).data[0].customdata[0][1:3]) == ["50.0 (40.0 to 100.0)", "60.0"]
-    lstsq = next(t for t in curve_figure(curves, "Test error", "N").data if t.name == "lstsq")
+    assert list(comparison_figure(schemes).data[0].customdata[0][1:5]) == ["50.0 (40.0 to 100.0)", "60.0", "90.0", "recommended"]
+    lstsq = next(t for t in curve_figure(curves, "Test error", "N").data if t.name == "Least squares")
     assert list(lstsq.customdata) == ["1,000.0 (800.0 to 1,200.0)", "500.0 (400.0 to 600.0)"]
     before = residual_figure(residuals).data[0]
     low, median, high = (f"{1000 * residuals[f'before_{name}'].iloc[0]:,.1f}".replace("-", "−") for name in ("low", "median", "high"))

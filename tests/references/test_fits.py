@@ -252,7 +252,7 @@ def test_trainable_starts_where_another_scheme_ends() -> None:
     for start in (Scheme.KEEP, Scheme.LSTSQ, Scheme.RIDGE_TO_PRIOR):
         found = Trainable(SCHEMES[start]).fit(frames)
         np.testing.assert_array_equal(found.energies, fit(start, frames).energies)
-        assert found.scheme is Scheme.TRAINABLE and found.source.endswith(f"trained from {start.value}")
+        assert found.scheme is Scheme.TRAINABLE and found.source.endswith(f"trained from “{start.label}”")
         assert found.status == fit(start, frames).status
 
 
@@ -262,7 +262,7 @@ def test_unknown_elements_are_filled_by_a_prior_and_say_so() -> None:
     found = plain.filled(smooth)
     seen = frames.n_frames > 0
     np.testing.assert_array_equal(found.energies, np.where(seen, plain.energies, smooth.energies))
-    assert Status.UNKNOWN not in found.status and found.source.endswith("unseen elements: residual-smooth")
+    assert Status.UNKNOWN not in found.status and found.source.endswith("unseen elements: The model's residual, smooth in Z")
     np.testing.assert_array_equal(smooth.filled(plain).energies, smooth.energies)
     assert smooth.filled(plain).source == smooth.source
 

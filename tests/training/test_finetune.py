@@ -130,7 +130,7 @@ def test_table_is_what_a_run_starts_from_and_is_marked_external(few: Dataset) ->
     assert job.references.having(Status.PRIOR)[:1] == ("H",) and job.references.having(Status.UNKNOWN) == ()
     told = job.references.to_json()
     assert (told["scheme"], told["external"], told["leaky"]) == ("table", True, False)
-    assert told["source"] == "atoms.txt (mace); unseen elements: residual-smooth"
+    assert told["source"] == "atoms.txt (mace); unseen elements: The model's residual, smooth in Z"
     smooth = finetune.prepare(replace(TINY, references="residual-smooth"), few).references
     assert job.references.energies[7] == smooth.energies[7]
     np.testing.assert_array_equal(job.trainer.model.references.numpy(), job.references.energies)

@@ -10,14 +10,14 @@ from xfunc_core.answers.answer import text_table
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.lab.diagnosis import Diagnosis
 from xfunc_core.lab.learning_curve import ReferenceCurves
-from xfunc_core.lab.overview import agreement_table, weighting_sentence
+from xfunc_core.lab.overview import agreement_table, notes, weighting_sentence, worst_words
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.quantities import ENERGY, count_text
 
 
 def comparison_table(found: Comparison) -> list[dict[str, str]]:
     """A row for each scheme, errors in meV/atom."""
-    return [_scheme_row(result, result.name == found.recommendation.name) for result in found.results]
+    return [_scheme_row(found, result) for result in found.results]
 
 
 def element_table(found: Comparison, result: SchemeResult) -> list[dict[str, str]]:
@@ -61,11 +61,7 @@ def curve_tables(found: ReferenceCurves) -> list[str]:
     return tables
 
 
-def _scheme_row(result: SchemeResult, recommended: bool) -> dict[str, str]:
-    scale = "its prior is of another energy scale" if result.scheme.is_fitted else "another energy scale"
-    notes = [
-        word for word, holds in (("recommended", recommended), (scale, result.is_off_scale), ("leaky", result.references.leaky)) if holds
-    ]
+def _scheme_row(found: Comparison, result: SchemeResult) -> dict[str, str]:
     return {
         "Scheme": result.name,
         "Test MAE": ENERGY.error(result.test.mae),
@@ -76,8 +72,8 @@ def _scheme_row(result: SchemeResult, recommended: bool) -> dict[str, str]:
         "N held out": count_text(result.held_out.n),
         "Train MAE": ENERGY.error(result.train.mae),
         "First loss": f"{result.first_loss:.4f}",
-        "Worst elements": ", ".join(f"{w.element} {ENERGY.error(w.mae)}" for w in result.worst),
-        "Note": ", ".join(notes),
+        "Worst elements": worst_words(result),
+        "Note": ", ".join(notes(found, result)),
     }
 
 

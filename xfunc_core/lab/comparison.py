@@ -1,4 +1,4 @@
-"""Every reference scheme side by side: what the pretrained network, untrained, would do with each one's references.
+"""Every reference scheme side by side: what the pretrained network would do with each one's references before fine-tuning.
 
 Nothing here asks the model: its energies came with the evidence, and references only add x·w.
 """

@@ -1,4 +1,4 @@
-"""From references to a `SchemeResult`: the untrained network's errors by part, their spread over refits, the loss to expect."""
+"""From references to a `SchemeResult`: the network's errors by part before fine-tuning, their spread over refits, the loss to expect."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +11,7 @@ from xfunc_core.lab.diagnosis import Diagnosis
 from xfunc_core.lab.learning_curve import ReferenceCurves
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.lab.without_model import WithoutModel
-from xfunc_core.quantities import ENERGY, correlation_text, count_text
+from xfunc_core.quantities import ENERGY, MISSING, correlation_text, count_text
 from xfunc_core.references.diagnostics import DECIDED, ShiftAgainstZ
 
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -33,6 +35,7 @@ def scheme_numbers(found: Comparison) -> pd.DataFrame:
             "first_loss": result.first_loss,
             "recommended": result.name == found.recommendation.name,
             "off_scale": result.is_off_scale,
+            "note": ", ".join(notes(found, result)),
             "external": result.references.external,
             "leaky": result.references.leaky,
         }
@@ -48,16 +51,16 @@ def scheme_table(found: Comparison) -> pd.DataFrame:
         [
             {
                 "Scheme": result.label,
-                "Name": result.name,
                 f"Test MAE ({unit})": ENERGY.error(result.test.mae),
                 "95 % over refits": result.test_interval.text,
-                f"RMSE ({unit})": ENERGY.error(result.test.rmse),
-                "N": count_text(result.test.n),
+                f"Test RMSE ({unit})": ENERGY.error(result.test.rmse),
                 f"Held-out MAE ({unit})": ENERGY.error(result.held_out.mae),
-                "First-epoch loss": f"{result.first_loss:.4f}",
-                "Worst elements": ", ".join(f"{worst.element} {ENERGY.error(worst.mae)}" for worst in result.worst),
                 "Note": ", ".join(notes(found, result)),
-                "What it does": result.sentence,
+                "N test": count_text(result.test.n),
+                "N held out": count_text(result.held_out.n),
+                "First-epoch loss": f"{result.first_loss:.4f}",
+                "Worst elements": worst_words(result),
+                "Name": result.name,
             }
             for result in found.by_test_error
         ]
@@ -71,9 +74,43 @@ def notes(found: Comparison, result: SchemeResult) -> list[str]:
         "recommended": result.name == found.recommendation.name,
         scale: result.is_off_scale,
         "leaky": result.references.leaky,
-        "before training": result.name == "trainable",
     }
-    return [word for word, holds in said.items() if holds]
+    before = ["equals its start before training"] if result.starts_as else []
+    return [*(word for word, holds in said.items() if holds), *before]
+
+
+def headline(found: Comparison, result: SchemeResult) -> list[tuple[str, str, str]]:
+    """The three numbers of a scheme that are easily taken for each other: what each is, its value, on what it was found."""
+    unit, interval = ENERGY.error_unit, result.test_interval.text
+    over = "nothing is fitted" if interval == MISSING else f"{count_text(found.n_refits)} refits on resampled materials"
+    return [
+        (f"Held-out MAE ({unit})", ENERGY.error(result.held_out.mae), f"N = {count_text(result.held_out.n)} frames not fitted to"),
+        (f"Test MAE ({unit})", ENERGY.error(result.test.mae), f"N = {count_text(result.test.n)} test frames"),
+        (f"95 % of the test MAE ({unit})", interval, over),
+    ]
+
+
+def frames_words(found: Comparison) -> str:
+    """What the errors in the table are of, with their unit."""
+    held_out = found.result(found.recommendation.name).held_out.n
+    return (
+        f"Errors of the energy before fine-tuning, in {ENERGY.error_unit}. Test: N = {count_text(found.n_test)} test frames. "
+        f"Held-out: N = {count_text(held_out)} training and validation frames that were not fitted to."
+    )
+
+
+def worst_words(result: SchemeResult) -> str:
+    """The elements with the largest test errors, with these in meV/atom."""
+    return ", ".join(f"{worst.element} {ENERGY.error(worst.mae)}" for worst in result.worst)
+
+
+def ties(results: Sequence[SchemeResult]) -> list[str]:
+    """A sentence for every scheme that before training is another one."""
+    return [
+        f"“{result.label}” starts from “{result.starts_as.label}”: before training the two are the same, and so are their errors here."
+        for result in results
+        if result.starts_as
+    ]
 
 
 def leaks(found: Comparison) -> list[str]:

@@ -27,7 +27,7 @@ def recommend(results: Sequence[SchemeResult], test_materials: np.ndarray, n_val
     """
     ranked = sorted((r for r in results if r.scheme not in NOT_A_CHOICE), key=lambda r: (r.held_out.mae, r.held_out.rmse))
     chosen = ranked[0]
-    runner_up = f" against {ENERGY.error(ranked[1].held_out.mae)} for {ranked[1].name}, the next" if len(ranked) > 1 else ""
+    runner_up = f" against {ENERGY.error(ranked[1].held_out.mae)} for “{ranked[1].label}” ({ranked[1].name}), the next" if len(ranked) > 1 else ""
     left_out = chosen.held_out.n - n_validation
     frames = f"{count_text(n_validation)} of the validation part" + (
         f" and {count_text(left_out)} left out in turn of the training subset" if left_out else ""
@@ -37,7 +37,12 @@ def recommend(results: Sequence[SchemeResult], test_materials: np.ndarray, n_val
         f"({count_text(chosen.held_out.n)} frames: {frames}). No test label was looked at."
     )
     best = min(ranked, key=lambda r: r.test.mae)
-    return Recommendation(chosen.name, reason, _on_test(chosen, best, test_materials), best.test.mae >= chosen.test.mae)
+    on_test = " ".join([_on_test(chosen, best, test_materials), *(_tie(r) for r in results if r.starts_as is chosen.scheme)])
+    return Recommendation(chosen.name, reason, on_test, best.test.mae >= chosen.test.mae)
+
+
+def _tie(other: SchemeResult) -> str:
+    return f"“{other.label}” ({other.name}) starts from it and is the same before training."
 
 
 def _on_test(chosen: SchemeResult, best: SchemeResult, materials: np.ndarray) -> str:
@@ -52,7 +57,7 @@ def _on_test(chosen: SchemeResult, best: SchemeResult, materials: np.ndarray) ->
     else:
         why = f"{difference} (standard error over materials), so the test frames differ from the {count_text(chosen.held_out.n)} frames that the choice was made by"
     return (
-        f"On the test part {best.name} is lower, {numbers}: {why}. The choice stands, since one made on the test part would flatter itself."
+        f"On the test part “{best.label}” ({best.name}) is lower, {numbers}: {why}. The choice stands, since one made on the test part would flatter itself."
     )
 
 

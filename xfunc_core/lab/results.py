@@ -10,6 +10,7 @@ from xfunc_core.analysis.metrics import ErrorSummary
 from xfunc_core.quantities import ENERGY, MISSING
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.energy_scale import ScaleCheck
+from xfunc_core.references.priors import Trainable
 from xfunc_core.references.scheme import Scheme
 
 
@@ -44,7 +45,7 @@ class WorstElement:
 
 @dataclass(frozen=True)
 class SchemeResult:
-    """One scheme on these data: the references it gives and how the untrained network does with them.
+    """One scheme on these data: the references it gives and how the network does with them before fine-tuning.
 
     Attributes:
         scheme: which one.
@@ -87,6 +88,11 @@ class SchemeResult:
     def is_off_scale(self) -> bool:
         """Whether its numbers are of another energy scale than the data."""
         return self.scale is not None and self.scale.fits is False
+
+    @property
+    def starts_as(self) -> Scheme | None:
+        """The scheme that these references come from and equal before training, where they are trained."""
+        return Trainable.start.key if self.scheme is Scheme.TRAINABLE else None
 
     @property
     def unknown(self) -> tuple[str, ...]:

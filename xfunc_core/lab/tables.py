@@ -116,7 +116,7 @@ def _of_a_run(content: dict[str, Any], name: str) -> ElementReferences:
         raise DataError(f"{name} is no references.json of a run ({json.dumps(str(error))[:80]}): choose another file.") from error
     if found.energies.shape != (N_REFERENCED,) or not (np.abs(found.energies) < LARGEST_ENERGY).all() or (found.n_frames < 0).any():
         raise DataError(f"{name} holds energies in eV/atom or numbers of frames that cannot be: choose another file.")
-    return replace(found, source=f"{name} ({found.scheme.value}, {found.source})")
+    return replace(found, source=f"{name} ({found.scheme.label}, {found.source})")
 
 
 def _trained_on(path: Path) -> list[str]:

@@ -35,11 +35,11 @@ _DASHES = {
     "elemental-solids": "dash",
     "ridge-to-prior": "dash",
 }
-_ROW = 30
-"""Pixels of a scheme."""
-_NAMES = 112
-"""Pixels that the names of the schemes take."""
-_HOVER = "<b>%{customdata[0]}</b><br>MAE %{customdata[1]} · RMSE %{customdata[2]} meV/atom<br>%{customdata[3]}<extra></extra>"
+_ROW = 38
+"""Pixels of a scheme: its name, and below it its errors, so that long names leave a narrow page room to draw."""
+_LONGEST = 44
+"""Characters of a name that is drawn; that of a file may be longer."""
+_HOVER = "<b>%{customdata[0]}</b><br>Test MAE %{customdata[1]} · test RMSE %{customdata[2]} · held-out MAE %{customdata[3]} meV/atom<br>%{customdata[4]}<extra></extra>"
 
 
 def colour_of(name: str, dark: bool = False) -> str:
@@ -49,11 +49,11 @@ def colour_of(name: str, dark: bool = False) -> str:
 
 
 def comparison_figure(table: pd.DataFrame, words: tuple[str, ...] = (), dark: bool = False) -> go.Figure:
-    """Test errors of the schemes on a logarithmic axis, the lowest on top: MAE with its interval over refits, and RMSE.
+    """Errors of the schemes on a logarithmic axis, the lowest test MAE on top: that with its interval over refits, test RMSE, held-out MAE.
 
     Args:
         table: indexed by the scheme's name, the lowest first; ``label``, ``test_mae``, ``test_mae_low``, ``test_mae_high``,
-            ``test_rmse`` (eV/atom), ``n_test``, ``recommended`` and ``off_scale``.
+            ``test_rmse``, ``held_out_mae`` (eV/atom), ``n_test``, ``n_held_out``, ``recommended``, ``off_scale`` and ``note``.
         words: what is written above the plot beside N.
         dark: whether the page is dark.
     """
@@ -63,31 +63,27 @@ def comparison_figure(table: pd.DataFrame, words: tuple[str, ...] = (), dark: bo
     at = np.arange(len(table))[::-1]
     for place, (name, row) in zip(at, table.iterrows(), strict=True):
         _add_scheme(fig, str(name), row, int(place), dark)
-    rmse = table["test_rmse"] * ENERGY.error_scale
     line = {"width": 1.6, "color": c.muted}
-    fig.add_trace(
-        go.Scatter(x=rmse, y=at, mode="markers", marker={"symbol": "line-ns", "size": 13, "line": line}, name="RMSE", hoverinfo="skip")
-    )
+    for column, label, symbol, size in (("test_rmse", "test RMSE", "line-ns", 13), ("held_out_mae", "held-out MAE", "diamond-open", 8)):
+        marker = {"symbol": symbol, "size": size, "color": c.muted, "line": line}
+        fig.add_trace(go.Scatter(x=table[column] * ENERGY.error_scale, y=at, mode="markers", marker=marker, name=label, hoverinfo="skip"))
     _add_key(fig, c.muted, bool(table["off_scale"].any()))
-    labels = [f"<b>{name}</b>" if row["recommended"] else str(name) for name, row in table.iterrows()]
-    drawn = np.concatenate([table[column] for column in ("test_mae_low", "test_rmse", "test_mae_high")]) * ENERGY.error_scale
+    drawn = np.concatenate([table[column] for column in ("test_mae_low", "test_rmse", "test_mae_high", "held_out_mae")]) * ENERGY.error_scale
     fig.update_xaxes(
         type="log",
-        title=f"Test error of the energy,<br>nothing trained ({ENERGY.error_unit})",
+        title=f"Error of the energy<br>before fine-tuning ({ENERGY.error_unit})",
         tickvals=log_ticks(drawn[drawn > 0].min(), drawn.max()) if (drawn > 0).any() else None,
         **PLAIN_NUMBERS,
     )
-    fig.update_yaxes(tickvals=at, ticktext=labels, range=[-0.7, len(table) - 0.3], ticks="")
-    note = " · ".join([f"N = {count_text(int(table['n_test'].iloc[0]))} test frames", *map(literal, words)])
-    apply_theme(fig, dark, height=156 + _ROW * len(table), note=note, legend_rows=2)
-    fig.update_yaxes(automargin=False)
-    fig.update_annotations(selector={"name": "note"}, xshift=-_NAMES)
-    return fig.update_layout(margin={"l": _NAMES + 10}, legend={"x": 0, "xref": "container"})
+    fig.update_yaxes(showticklabels=False, ticks="", showgrid=False, range=[-0.6, len(table) - 0.3])
+    counts = (f"{part}: N = {count_text(int(table[column].iloc[0]))} frames" for part, column in (("Test", "n_test"), ("held-out", "n_held_out")))
+    apply_theme(fig, dark, height=180 + _ROW * len(table), note=" · ".join([*counts, *map(literal, words)]), legend_rows=3)
+    return fig.update_layout(margin={"l": 16})
 
 
 def _add_key(fig: go.Figure, colour: str, off_scale: bool) -> None:
     """What the marks mean, in the legend."""
-    entries = {"MAE, 95 % over refits": "circle"} | ({"from another energy scale": "circle-open"} if off_scale else {})
+    entries = {"test MAE, 95 % over refits": "circle"} | ({"from another energy scale": "circle-open"} if off_scale else {})
     for name, symbol in entries.items():
         marker = {"symbol": symbol, "size": 10, "color": colour, "line": {"width": 2, "color": colour}}
         fig.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name))
@@ -96,7 +92,8 @@ def _add_key(fig: go.Figure, colour: str, off_scale: bool) -> None:
 def _add_scheme(fig: go.Figure, name: str, row: pd.Series, place: int, dark: bool) -> None:
     scale, colour = ENERGY.error_scale, colour_of(name, dark)
     mae = interval_text(ENERGY.error, *(row[column] for column in ("test_mae", "test_mae_low", "test_mae_high")))
-    state = "another energy scale" if row["off_scale"] else "recommended" if row["recommended"] else ""
+    label = literal(row["label"])
+    short = literal(row["label"] if len(row["label"]) <= _LONGEST else f"{row['label'][: _LONGEST - 1]}…")
     fig.add_trace(
         go.Scatter(
             x=[row["test_mae"] * scale],
@@ -115,19 +112,21 @@ def _add_scheme(fig: go.Figure, name: str, row: pd.Series, place: int, dark: boo
                 "width": 4,
                 "color": colour,
             },
-            customdata=[[literal(row["label"]), mae, ENERGY.error(row["test_rmse"]), state]],
-            name=name,
+            customdata=[[label, mae, ENERGY.error(row["test_rmse"]), ENERGY.error(row["held_out_mae"]), row["note"]]],
+            name=label,
             showlegend=False,
             hovertemplate=_HOVER,
         )
     )
+    text = f"<b>{short}</b>" if row["recommended"] else short
+    fig.add_annotation(text=text, x=0, xref="paper", xanchor="left", y=place, yanchor="bottom", yshift=6, font={"color": palette(dark).text})
 
 
 def curve_figure(table: pd.DataFrame, axis: str, n: str, dark: bool = False) -> go.Figure:
     """Error of each scheme against the number of training frames, medians with quartiles, on logarithmic axes.
 
     Args:
-        table: ``scheme``, ``size``, ``n_frames``, ``low``, ``median``, ``high`` in eV/atom; values that are 0 are not drawn.
+        table: ``scheme``, ``label``, ``size``, ``n_frames``, ``low``, ``median``, ``high`` in eV/atom; values that are 0 are not drawn.
         axis: what the error is.
         n: what is written above the plot.
         dark: whether the page is dark.
@@ -146,7 +145,7 @@ def curve_figure(table: pd.DataFrame, axis: str, n: str, dark: bool = False) -> 
 
 
 def _add_curve(fig: go.Figure, name: str, curve: pd.DataFrame, dark: bool) -> None:
-    colour, scale = colour_of(name, dark), ENERGY.error_scale
+    colour, scale, label = colour_of(name, dark), ENERGY.error_scale, str(curve["label"].iloc[0])
     band = curve[curve["low"] > 0]
     if len(band) > 1:
         fig.add_trace(
@@ -170,8 +169,8 @@ def _add_curve(fig: go.Figure, name: str, curve: pd.DataFrame, dark: bool) -> No
             line={"color": colour, "width": 2, "dash": _DASHES.get(name, "solid")},
             marker={"size": 6, "color": colour},
             customdata=[interval_text(ENERGY.error, *row) for row in curve[["median", "low", "high"]].to_numpy()],
-            name=name,
+            name=label,
             legendgroup=name,
-            hovertemplate=f"<b>{name}</b><br>N %{{x:,}}<br>%{{customdata}} meV/atom<extra></extra>",
+            hovertemplate=f"<b>{label}</b><br>N %{{x:,}}<br>%{{customdata}} meV/atom<extra></extra>",
         )
     )

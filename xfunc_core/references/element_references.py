@@ -87,7 +87,7 @@ class ElementReferences:
             energies=np.where(unknown, prior.energies, self.energies),
             uncertainty=np.where(unknown, prior.uncertainty, self.uncertainty),
             status=tuple(Status.PRIOR if u else s for u, s in zip(unknown, self.status, strict=True)),
-            source=f"{self.source}; unseen elements: {prior.scheme.value}" if unknown.any() else self.source,
+            source=f"{self.source}; unseen elements: {prior.scheme.label}" if unknown.any() else self.source,
             external=self.external or prior.external and bool(unknown.any()),
         )
 

@@ -82,7 +82,7 @@ class Trainable(ReferenceScheme):
             ConfigError: something the start needs is missing.
         """
         found = self.start.fit(frames)
-        return replace(found, scheme=Scheme.TRAINABLE, source=f"{found.source}; trained from {self.start.name}")
+        return replace(found, scheme=Scheme.TRAINABLE, source=f"{found.source}; trained from “{self.start.label}”")
 
     def _fit(self, frames: ReferenceFrames) -> ElementReferences:
         raise NotImplementedError
