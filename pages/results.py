@@ -11,6 +11,7 @@ from xfunc_core.data.library import open_dataset
 from xfunc_core.launch import settings_of
 from xfunc_core.plots.parity import parity_figure
 from xfunc_core.quantities import Method, Quantity, count_text
+from xfunc_core.runs.behind import leak_of
 from xfunc_core.runs.comparison import comparable, comparison_table
 from xfunc_core.runs.folder import list_runs
 from xfunc_core.runs.results import PARTS, STAGES, RunResults
@@ -24,6 +25,11 @@ def _metrics(results: RunResults, part: str, before: str) -> None:
     for column, quantity in zip(st.columns(len(shown)), shown, strict=True):
         was, now = results.error(before, quantity, part), results.error("trained", quantity, part)
         column.metric(f"{quantity.label} MAE ({quantity.error_unit})", quantity.error(now["mae"]), f"before: {quantity.error(was['mae'])}", delta_color="off", delta_arrow="off", border=True, help=f"N = {count_text(now['n'])}; RMSE {quantity.error_with_unit(now['rmse'])}.")
+
+
+def _leak(results: RunResults) -> None:
+    if said := leak_of(results.folder):
+        st.warning(plain(said), icon=":material/warning:")
 
 
 def _parity(results: RunResults, quantity: Quantity, part: str, before: str) -> None:
@@ -80,6 +86,7 @@ with page("Results", "What a run's model says about materials left out of its fi
         st.stop()
     _metrics(results, part, before)
     st.caption(plain(results.share_of_references(part)))
+    _leak(results)
     for tab, quantity in zip(st.tabs([q.label for q in shown]), shown, strict=True):
         with tab:
             _parity(results, quantity, part, before)

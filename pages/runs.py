@@ -8,6 +8,7 @@ from pages._ui.shell import empty, page, plain, sentences, show
 from xfunc_core.data.home import runs_root
 from xfunc_core.plots.learning import learning_curves
 from xfunc_core.quantities import duration_text
+from xfunc_core.runs.behind import leak_of
 from xfunc_core.runs.dispatcher import ensure_dispatcher
 from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.overview import progress_of, run_table
@@ -58,6 +59,8 @@ def _watch(run_id: str) -> None:
             st.error(plain(run.explanation()), icon=":material/error:")
             return
         st.markdown(f"**{state.label}** · {plain(run.explanation())}")
+        if said := leak_of(run):
+            st.warning(plain(said), icon=":material/warning:")
         if state.is_active:
             st.progress(progress.fraction, f"Epoch {progress.epoch} of {progress.epochs} · {duration_text(progress.seconds)} so far, about {duration_text(progress.seconds_left)} left" if progress.epoch else "Waiting for the first epoch …")
         if progress.records:

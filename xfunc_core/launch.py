@@ -9,6 +9,7 @@ from pathlib import Path
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import count_text
+from xfunc_core.runs.behind import frames_behind
 from xfunc_core.runs.devices import cpu_slots, gpu_ids
 from xfunc_core.runs.estimate import Estimate, estimate
 from xfunc_core.runs.folder import RunFolder
@@ -66,12 +67,13 @@ class SweepPreview:
 
 
 def preview(settings: FinetuneSettings, dataset: Dataset, known: Sequence[RunFolder] = ()) -> Preview:
-    """Resolve a run; ``known`` are this machine's runs, newest first, from which the time is estimated.
+    """Resolve a run; ``known`` are this machine's runs, newest first: from them the time is estimated, and it is told whether a run's table leaks.
 
     Raises:
         ConfigError: the settings do not fit the dataset.
     """
-    plan = make_plan(settings, dataset)
+    behind = next((frames_behind(run) for run in known if run.id == settings.reference_table_run), frozenset[str]())
+    plan = make_plan(settings, dataset, behind)
     return Preview(settings, plan, estimate(plan.atoms_per_epoch, settings.epochs, settings.device, known))
 
 

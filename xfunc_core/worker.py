@@ -25,6 +25,7 @@ from xfunc_core.data.library import open_dataset
 from xfunc_core.errors import DataError, RunError, XfuncError
 from xfunc_core.quantities import QUANTITIES
 from xfunc_core.runs.atomic import DISK_FULL
+from xfunc_core.runs.behind import LEAK, frames_behind_table
 from xfunc_core.runs.folder import RunFolder, write_atomic, write_atomic_with
 from xfunc_core.runs.state import RunState
 from xfunc_core.runs.together import RANK, run_together
@@ -155,11 +156,14 @@ def _run(folder: RunFolder, settings: FinetuneSettings, dataset: Dataset, proces
     from xfunc_core.training import finetune
 
     log.info("Preparing %s on %s (%s).", settings.method, dataset.info.title, settings.device)
-    job = finetune.prepare(settings, dataset, folder.cancel_requested, processes)
+    table_frames = frames_behind_table(folder.path.parent, settings.reference_table_run)
+    job = finetune.prepare(settings, dataset, folder.cancel_requested, processes, table_frames)
     _load_checkpoint(folder, job, settings, dataset)
     done = _seconds_spent(folder, job.trainer.epoch)
     folder.write_json(folder.split, job.plan.to_json(dataset))
     folder.write_json(folder.references, job.references.to_json())
+    if job.references.leaky:
+        log.info("%s", LEAK)
     for frame in job.left_out:
         log.info("Left out %s: %s.", frame["frame_id"], frame["reason"])
     log.info("Training on %d frames, validating on %d, testing on %d.", *(len(job.samples[p]) for p in ("train", "validation", "test")))

@@ -45,7 +45,7 @@ def table_settings() -> dict[str, str]:
     if here is None:
         return {}
     references = here.references
-    return {"reference_table": write_table(known_energies(references), TableFormat.MACE), "reference_table_name": references.source}
+    return {"reference_table": write_table(known_energies(references), TableFormat.MACE), "reference_table_name": references.source, "reference_table_run": here.run}
 
 
 def _upload() -> None:
@@ -67,7 +67,7 @@ def _of_a_run() -> None:
 
 def _table_of(run: RunFolder) -> OwnTable:
     found = read_references(run.references)
-    return OwnTable(f"{run.id}/{run.references.name}", run.references.read_text(encoding="utf-8"), found.fitted_on)
+    return OwnTable(f"{run.id}/{run.references.name}", run.references.read_text(encoding="utf-8"), found.fitted_on, run.id)
 
 
 def _keep(table: OwnTable) -> None:

@@ -32,11 +32,13 @@ class OwnTable:
         name: of its file.
         text: its content.
         fitted_on: ids of the frames it was fitted on, where that is known.
+        run: the run whose references it is; '' for a file.
     """
 
     name: str
     text: str
     fitted_on: frozenset[str] = frozenset()
+    run: str = ""
 
     @property
     def references(self) -> ElementReferences:

@@ -103,14 +103,14 @@ def test_elements_without_a_reference_are_named_and_the_policy_decides(home, scr
     named = ", ".join(plan.missing)
     if policy is MissingReference.FAIL:
         [sentence] = page.errors()
-        assert f"lstsq gives {named} no reference energy" in sentence and "Launch" not in page.buttons()
+        assert f"“Least squares on the energies (paper)” gives {named} no reference energy" in sentence and "Launch" not in page.buttons()
         return
     settings = replace(settings, missing_references=policy.value)
     assert page.resolved() == settings.to_dict()
     assert said(page) == planned(settings)[0]
     if policy is MissingReference.DROP:
         n = len(make_plan(settings, dataset).dropped)
-        assert n and f"{n} frames are left out, because lstsq gives {named} no reference energy." in page.words()
+        assert n and f"{n} frames are left out, because “Least squares on the energies (paper)” gives {named} no reference energy." in page.words()
     else:
         assert "hold elements that no training frame has" in page.words()
 

@@ -60,6 +60,20 @@ def bring(page, name: str, text: str):
     return page.run()
 
 
+def _finished_run(home: Path, run_id: str, split_seed: int) -> None:
+    """A run's references and split as a worker writes them, without the training."""
+    dataset = open_dataset(home / "datasets", NAME)
+    settings = FinetuneSettings(NAME, references="residual", split_seed=split_seed)
+    split = make_plan(settings, dataset)
+    run = RunFolder.create(home / "runs", settings.to_dict(), run_id=run_id)
+    said = predictions(dataset)
+    rows = split.split.train
+    frames = ReferenceFrames.of(dataset, rows, model_energy=said.energy[rows], w_gga=said.references)
+    run.write_json(run.references, SCHEMES[Scheme.RESIDUAL].fit(frames).to_json())
+    run.write_json(run.split, split.to_json(dataset))
+    run.finish(RunState.FINISHED)
+
+
 # --- before the network is asked ------------------------------------------------------------------
 
 
@@ -222,16 +236,7 @@ def test_file_that_is_no_table_is_one_sentence(lab) -> None:
 
 
 def test_references_of_a_run_are_compared_and_their_leak_is_told(lab, home) -> None:
-    dataset = open_dataset(home / "datasets", NAME)
-    settings = FinetuneSettings(NAME, references="residual", split_seed=1)
-    split = make_plan(settings, dataset)
-    run = RunFolder.create(home / "runs", settings.to_dict(), run_id="earlier")
-    said = predictions(dataset)
-    rows = split.split.train
-    frames = ReferenceFrames.of(dataset, rows, model_energy=said.energy[rows], w_gga=said.references)
-    run.write_json(run.references, SCHEMES[Scheme.RESIDUAL].fit(frames).to_json())
-    run.write_json(run.split, split.to_json(dataset))
-    run.finish(RunState.FINISHED)
+    _finished_run(home, "earlier", split_seed=1)
     page = lab()
     page.choose("table_of_run", "earlier")
     assert schemes(page).loc["table", "Note"] == "leaky"  # its split is another one
@@ -239,6 +244,32 @@ def test_references_of_a_run_are_compared_and_their_leak_is_told(lab, home) -> N
     page.choose("split_seed", 1)
     row = schemes(page).loc[["table", "residual"], "Test MAE (meV/atom)"]
     assert row["table"] == row["residual"] and "leaky" not in schemes(page)["Note"].tolist()
+
+
+def test_leak_of_a_table_is_told_before_during_and_after_the_run_that_starts_from_it(lab, home, screen, held_queue, work) -> None:
+    dataset = open_dataset(home / "datasets", NAME)
+    _finished_run(home, "earlier", split_seed=1)
+    learnt = set(json.loads((home / "runs" / "earlier" / "split.json").read_text())["train"])
+    page = lab(train_size="10", validation_fraction="0.08", test_fraction="0.1").choose("table_of_run", "earlier")
+    page.choose("lab_scheme", "table").at.button(key="use_chosen").click()
+    page.run().choose("epochs", 1)
+    split = make_plan(FinetuneSettings.from_dict(page.resolved()), dataset).to_json(dataset)
+    held_back = {*split["validation"], *split["test"]}
+    n = len(held_back & learnt)
+    assert 0 < n < len(held_back)
+    assert f"was fitted on {n} of the {len(held_back)} validation and test frames (leak)" in page.words()
+    with held_queue(home):
+        page.click("Launch")
+    [run] = [run for run in list_runs(home / "runs") if run.id != "earlier"]
+    assert run.config()["reference_table_run"] == "earlier"
+    assert work(run) == 0, run.log_tail()
+    said = json.loads(run.references.read_text())
+    assert (said["external"], said["leaky"]) == (True, True)
+    for name, query in (("runs", {"run": run.id}), ("results", {"result_run": run.id})):
+        assert any("were fitted on validation or test frames of its own split" in w.value for w in screen(name, **query).at.warning)
+    # its references, brought along in their turn, still have the first run's frames behind them
+    again = lab(split_seed="1").choose("table_of_run", run.id)
+    assert schemes(again).loc["table", "Note"].split(", ")[-1] == "leaky"
 
 
 # --- on to a run ----------------------------------------------------------------------------------

@@ -88,14 +88,28 @@ def comparison() -> go.Figure:
         "test_rmse": [0.04, 4.0],
     }
     return comparison_figure(
-        pd.DataFrame(columns | {"held_out_mae": [0.03, 3.2], "n_test": 80, "n_held_out": 90, "recommended": [True, False], "off_scale": [False, True], "note": ""}, index=["lstsq", "none"])
+        pd.DataFrame(
+            columns
+            | {
+                "held_out_mae": [0.03, 3.2],
+                "n_test": 80,
+                "n_held_out": 90,
+                "recommended": [True, False],
+                "off_scale": [False, True],
+                "note": "",
+            },
+            index=["lstsq", "none"],
+        )
     )
 
 
 def learnt() -> pd.DataFrame:
     sizes, medians = np.array([10, 30, 100]), np.array([0.3, 0.1, 0.04])
     one = pd.DataFrame({"size": sizes, "n_frames": sizes, "low": 0.8 * medians, "median": medians, "high": 1.3 * medians})
-    return pd.concat([one.assign(scheme="lstsq", label="Least squares"), one.assign(scheme="ridge", label="Ridge", median=1.1 * medians)], ignore_index=True)
+    return pd.concat(
+        [one.assign(scheme="lstsq", label="Least squares"), one.assign(scheme="ridge", label="Ridge", median=1.1 * medians)],
+        ignore_index=True,
+    )
 
 
 def shift_line() -> pd.DataFrame:

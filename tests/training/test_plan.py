@@ -155,7 +155,7 @@ def test_dropped_frames_are_those_with_such_elements_each_with_its_reason(xfunc_
     _, frames = lacking(xfunc_dft, SMALL)
     plan, before = make_plan(replace(SMALL, missing_references="drop"), xfunc_dft), make_plan(SMALL, xfunc_dft)
     assert [frame["frame_id"] for frame in plan.dropped] == frames["validation"] + frames["test"]
-    assert all(re.fullmatch(r"residual-smooth gives [A-Z].* no reference energy", frame["reason"]) for frame in plan.dropped)
+    assert all(re.fullmatch(r"“The model's residual, smooth in Z” gives [A-Z].* no reference energy", frame["reason"]) for frame in plan.dropped)
     for part in PARTS:
         kept = [i for i in before.to_json(xfunc_dft)[part] if i not in {frame["frame_id"] for frame in plan.dropped}]
         assert plan.to_json(xfunc_dft)[part] == kept
@@ -193,3 +193,15 @@ def test_part_that_would_be_empty_is_refused(few: Dataset) -> None:
     settings = FinetuneSettings("few", train_size=1, missing_references="drop")
     with pytest.raises(ConfigError, match="Every frame of the (validation|test) part holds an element without a reference energy"):
         make_plan(settings, few)
+
+
+def test_table_that_knows_held_back_frames_leaks(xfunc_dft) -> None:
+    settings = replace(SMALL, references="table", reference_table=write_table(atomref("r2scan"), TableFormat.MACE))
+    parts = make_plan(settings, xfunc_dft).to_json(xfunc_dft)
+    known = {*parts["train"], *parts["test"][:2], parts["validation"][0], "elsewhere"}
+    plan = make_plan(settings, xfunc_dft, known)
+    assert plan.n_leaked == 3
+    n = len(parts["validation"]) + len(parts["test"])
+    assert any(f"was fitted on 3 of the {n} validation and test frames (leak)" in said for said in plan.warnings(settings))
+    assert make_plan(settings, xfunc_dft, parts["train"]).n_leaked == 0
+    assert make_plan(replace(settings, references="lstsq"), xfunc_dft, known).n_leaked == 0  # the table does not enter

@@ -27,7 +27,9 @@ def recommend(results: Sequence[SchemeResult], test_materials: np.ndarray, n_val
     """
     ranked = sorted((r for r in results if r.scheme not in NOT_A_CHOICE), key=lambda r: (r.held_out.mae, r.held_out.rmse))
     chosen = ranked[0]
-    runner_up = f" against {ENERGY.error(ranked[1].held_out.mae)} for “{ranked[1].label}” ({ranked[1].name}), the next" if len(ranked) > 1 else ""
+    runner_up = (
+        f" against {ENERGY.error(ranked[1].held_out.mae)} for “{ranked[1].label}” ({ranked[1].name}), the next" if len(ranked) > 1 else ""
+    )
     left_out = chosen.held_out.n - n_validation
     frames = f"{count_text(n_validation)} of the validation part" + (
         f" and {count_text(left_out)} left out in turn of the training subset" if left_out else ""
@@ -56,9 +58,7 @@ def _on_test(chosen: SchemeResult, best: SchemeResult, materials: np.ndarray) ->
         why = f"{difference} (standard error over materials), so the test part cannot tell the two apart"
     else:
         why = f"{difference} (standard error over materials), so the test frames differ from the {count_text(chosen.held_out.n)} frames that the choice was made by"
-    return (
-        f"On the test part “{best.label}” ({best.name}) is lower, {numbers}: {why}. The choice stands, since one made on the test part would flatter itself."
-    )
+    return f"On the test part “{best.label}” ({best.name}) is lower, {numbers}: {why}. The choice stands, since one made on the test part would flatter itself."
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, materials: np.ndarray) -> tuple[float, float]:

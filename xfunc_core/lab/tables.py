@@ -16,7 +16,9 @@ from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.looked_up import between_neighbours
 from xfunc_core.references.scheme import Scheme
 from xfunc_core.references.tables import LARGEST_ENERGY, LARGEST_TEXT, Table, read_table
-from xfunc_core.runs.files import parse_object, read_object
+from xfunc_core.runs.behind import frames_behind
+from xfunc_core.runs.files import parse_object
+from xfunc_core.runs.folder import RunFolder
 from xfunc_core.training.settings import FinetuneSettings
 
 _LARGEST_BYTES = 4 * LARGEST_TEXT
@@ -56,9 +58,9 @@ def read_references(path: Path) -> Brought:
     except OSError as error:
         raise DataError(f"The table {path} cannot be read ({error.strerror or error}): check the path.") from error
     found = references_in(text, path.name)
-    if found.scheme is Scheme.TABLE:
+    if found.scheme is Scheme.TABLE and path.name != RunFolder(path.parent).references.name:
         return Brought(found)
-    return Brought(replace(found, source=f"{path.parent.name}/{found.source}"), frozenset(_trained_on(path.with_name("split.json"))))
+    return Brought(replace(found, source=f"{path.parent.name}/{found.source}"), frames_behind(RunFolder(path.parent)))
 
 
 def references_in(text: str, name: str) -> ElementReferences:
@@ -118,7 +120,3 @@ def _of_a_run(content: dict[str, Any], name: str) -> ElementReferences:
         raise DataError(f"{name} holds energies in eV/atom or numbers of frames that cannot be: choose another file.")
     return replace(found, source=f"{name} ({found.scheme.label}, {found.source})")
 
-
-def _trained_on(path: Path) -> list[str]:
-    train = (read_object(path) or {}).get("train")
-    return [str(frame) for frame in train] if isinstance(train, list) else []

@@ -68,7 +68,9 @@ def comparison_figure(table: pd.DataFrame, words: tuple[str, ...] = (), dark: bo
         marker = {"symbol": symbol, "size": size, "color": c.muted, "line": line}
         fig.add_trace(go.Scatter(x=table[column] * ENERGY.error_scale, y=at, mode="markers", marker=marker, name=label, hoverinfo="skip"))
     _add_key(fig, c.muted, bool(table["off_scale"].any()))
-    drawn = np.concatenate([table[column] for column in ("test_mae_low", "test_rmse", "test_mae_high", "held_out_mae")]) * ENERGY.error_scale
+    drawn = (
+        np.concatenate([table[column] for column in ("test_mae_low", "test_rmse", "test_mae_high", "held_out_mae")]) * ENERGY.error_scale
+    )
     fig.update_xaxes(
         type="log",
         title=f"Error of the energy<br>before fine-tuning ({ENERGY.error_unit})",
@@ -76,7 +78,9 @@ def comparison_figure(table: pd.DataFrame, words: tuple[str, ...] = (), dark: bo
         **PLAIN_NUMBERS,
     )
     fig.update_yaxes(showticklabels=False, ticks="", showgrid=False, range=[-0.6, len(table) - 0.3])
-    counts = (f"{part}: N = {count_text(int(table[column].iloc[0]))} frames" for part, column in (("Test", "n_test"), ("held-out", "n_held_out")))
+    counts = (
+        f"{part}: N = {count_text(int(table[column].iloc[0]))} frames" for part, column in (("Test", "n_test"), ("held-out", "n_held_out"))
+    )
     apply_theme(fig, dark, height=180 + _ROW * len(table), note=" · ".join([*counts, *map(literal, words)]), legend_rows=3)
     return fig.update_layout(margin={"l": 16})
 
@@ -119,7 +123,9 @@ def _add_scheme(fig: go.Figure, name: str, row: pd.Series, place: int, dark: boo
         )
     )
     text = f"<b>{short}</b>" if row["recommended"] else short
-    fig.add_annotation(text=text, x=0, xref="paper", xanchor="left", y=place, yanchor="bottom", yshift=6, font={"color": palette(dark).text})
+    fig.add_annotation(
+        text=text, x=0, xref="paper", xanchor="left", y=place, yanchor="bottom", yshift=6, font={"color": palette(dark).text}
+    )
 
 
 def curve_figure(table: pd.DataFrame, axis: str, n: str, dark: bool = False) -> go.Figure:

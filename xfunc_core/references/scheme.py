@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from xfunc_core.quantities import MISSING
+
 
 class Need(Enum):
     """Something a scheme must be given; the value is how a sentence calls it."""
@@ -60,6 +62,11 @@ class Scheme(Enum):
     def is_fitted(self) -> bool:
         """Whether the energies of the training frames enter."""
         return Need.ENERGIES in self.needs
+
+
+def scheme_label(value: object) -> str:
+    """The name on screen of what a file names; the missing sign for what is no scheme."""
+    return next((scheme.label for scheme in Scheme if scheme.value == value), MISSING)
 
 
 _MODEL = frozenset({Need.ENERGIES, Need.MODEL, Need.GGA})

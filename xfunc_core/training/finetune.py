@@ -6,7 +6,7 @@ any training, choose the references on the training frames, train, and compare o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,9 +85,13 @@ class Finetuning:
 
 
 def prepare(
-    settings: FinetuneSettings, dataset: Dataset, should_stop: Callable[[], bool] = lambda: False, processes: Processes = ALONE
+    settings: FinetuneSettings,
+    dataset: Dataset,
+    should_stop: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
+    table_frames: Collection[str] = (),
 ) -> Finetuning:
-    """Split, build graphs, fit references on the training frames and set up the trainer.
+    """Split, build graphs, fit references on the training frames and set up the trainer; for ``table_frames`` see `make_plan`.
 
     Raises:
         ConfigError: the settings do not fit the dataset.
@@ -95,7 +99,7 @@ def prepare(
         RunError: the device is not there.
     """
     device = _device(settings.device, settings.precision)
-    plan = make_plan(settings, dataset)
+    plan = make_plan(settings, dataset, table_frames)
     samples, left_out = _samples(plan, dataset)
     for part in ("train", "validation"):
         if not teaches(samples[part], settings):
@@ -105,6 +109,7 @@ def prepare(
     pretrained = load_pretrained().to(device)
     start = Start(_scheme(settings, settings.scheme), settings.fills_gaps)
     references = start.fit(training_frames(settings, dataset, samples["train"], pretrained))
+    references = replace(references, leaky=references.leaky or plan.n_leaked > 0)
     model = _initial_model(settings, references).to(device)
     untrained = None if Method(settings.method).pretrained else _initial_model(settings, references).to(device)
     torch.manual_seed(settings.seed)

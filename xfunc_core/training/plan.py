@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +39,7 @@ class Plan:
         missing: elements in any part that the scheme has no reference of its own for, by symbol.
         new_to_network: elements in any part that the pretrained network never saw, by symbol.
         dropped: frames left out for such elements, each ``{"frame_id", "reason"}``.
+        n_leaked: validation and test frames that entered the fit of the table that was brought along.
         scale: how what the scheme brings from elsewhere fits the energy scale of the training frames; None if it brings nothing.
     """
 
@@ -53,6 +55,7 @@ class Plan:
     missing: tuple[str, ...] = ()
     new_to_network: tuple[str, ...] = ()
     dropped: tuple[dict[str, str], ...] = ()
+    n_leaked: int = 0
     scale: ScaleCheck | None = None
 
     def to_json(self, dataset: Dataset) -> dict[str, Any]:
@@ -79,10 +82,15 @@ class Plan:
             )
         if self.dropped:
             said.append(
-                f"{len(self.dropped)} frames are left out, because {settings.start_scheme.value} gives {', '.join(self.missing)} no reference energy."
+                f"{len(self.dropped)} frames are left out, because “{settings.start_scheme.label}” gives {', '.join(self.missing)} no reference energy."
             )
         elif set(self.missing) - set(self.uncovered):
-            said.append(f"{settings.start_scheme.value} gives {', '.join(self.missing)} no reference energy of its own: a guess stands in.")
+            said.append(f"“{settings.start_scheme.label}” gives {', '.join(self.missing)} no reference energy of its own: a guess stands in.")
+        if self.n_leaked:
+            held_back = len(self.split.validation) + len(self.split.test)
+            said.append(
+                f"The table that was brought along was fitted on {count_text(self.n_leaked)} of the {count_text(held_back)} validation and test frames (leak): errors there will flatter this run."
+            )
         if self.scale and self.scale.fits is False:
             said.append(self.scale.sentence)
         if self.new_to_network:
@@ -94,8 +102,13 @@ class Plan:
         return said
 
 
-def make_plan(settings: FinetuneSettings, dataset: Dataset) -> Plan:
+def make_plan(settings: FinetuneSettings, dataset: Dataset, table_frames: Collection[str] = ()) -> Plan:
     """Resolve settings against a dataset. Deterministic: the worker makes the same plan as the page that showed it.
+
+    Args:
+        settings: of the run.
+        dataset: that it learns from.
+        table_frames: ids of the frames that a table that is brought along was fitted on, where that is known.
 
     Raises:
         ConfigError: the fractions or the subset size do not fit the dataset, or an element has no reference and is to have one.
@@ -130,8 +143,16 @@ def make_plan(settings: FinetuneSettings, dataset: Dataset) -> Plan:
         if Method(settings.method).pretrained
         else (),
         dropped=dropped,
+        n_leaked=_n_leaked(settings, dataset, split, table_frames),
         scale=_scale(settings, dataset, fitted),
     )
+
+
+def _n_leaked(settings: FinetuneSettings, dataset: Dataset, split: Split, table_frames: Collection[str]) -> int:
+    if settings.start_scheme is not Scheme.TABLE or not table_frames:
+        return 0
+    held_back = np.concatenate([split.validation, split.test])
+    return int(dataset.table["frame_id"].iloc[held_back].isin(table_frames).sum())
 
 
 def _scale(settings: FinetuneSettings, dataset: Dataset, fitted: np.ndarray) -> ScaleCheck | None:
@@ -165,7 +186,7 @@ def _references_for_all(
     policy = MissingReference(settings.missing_references)
     if missing and policy is MissingReference.FAIL:
         raise ConfigError(
-            f"{settings.start_scheme.value} gives {', '.join(missing)} no reference energy, and {count_text(len(hit))} frames hold them: use the prior, drop those frames, or choose another scheme."
+            f"“{settings.start_scheme.label}” gives {', '.join(missing)} no reference energy, and {count_text(len(hit))} frames hold them: use the prior, drop those frames, or choose another scheme."
         )
     if policy is not MissingReference.DROP:
         return missing, split, ()
@@ -179,7 +200,7 @@ def _references_for_all(
             )
     ids = dataset.table["frame_id"].to_numpy()
     dropped = tuple(
-        {"frame_id": str(ids[row]), "reason": f"{settings.start_scheme.value} gives {', '.join(symbols)} no reference energy"}
+        {"frame_id": str(ids[row]), "reason": f"“{settings.start_scheme.label}” gives {', '.join(symbols)} no reference energy"}
         for row, symbols in hit.items()
     )
     return missing, Split(**parts), dropped

@@ -45,6 +45,8 @@ class FinetuneSettings:
     """The table of the scheme table, as text in a format that `xfunc_core.references.tables` reads; eV/atom."""
     reference_table_name: str = ""
     """Where that table is from, for a reader."""
+    reference_table_run: str = ""
+    """The run whose references that table is, if any: its training frames tell whether the table leaks."""
     missing_references: str = "prior"
     """What to do with frames that hold an element without a reference: fail, use the prior, or drop them."""
     epochs: int = 30
