@@ -17,7 +17,7 @@ def frame_card(datasets: list[tuple[Dataset, int]], key: str) -> None:
     frame = dataset.table.iloc[row]
     with st.container(border=True):
         st.markdown(f"#### {plain(frame['formula'])}  \n:gray[{plain(frame['frame_id'])} · {frame['n_atoms']} atoms]")
-        structure, labels = st.columns([3, 2])
+        structure, labels = st.columns(2)
         with structure:
             structure_viewer(dataset.structure(row), key=f"{key}_{dataset.info.content_sha256[:8]}_{row}")
         labels.dataframe(label_table(datasets), hide_index=True)
