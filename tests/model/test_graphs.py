@@ -145,6 +145,20 @@ BAD = {
     "the position of atom 2 is more than 1,000,000 Å from the origin": changed(positions=np.array([[0, 0, 0], [1e300, 0, 0]])),
     "its cell is 1e+09 Å long, and xfunc takes up to 10,000 Å": changed(lattice=np.diag([1e9, 4, 4])),
     "its cell is 0.0016 Å thin: choose less skewed lattice vectors": changed(lattice=np.array([[4.0, 0, 0], [1e4, 4, 0], [0, 0, 4]])),
+    **{
+        f"its cell is {size} Å, too wide for one so thin: leave less empty space around the atoms": (
+            np.array([1, 1]),
+            np.diag(edges),
+            np.array([[0, 0, 0], [0.74, 0, 0]]),
+        )
+        for size, edges in {
+            "1,950 × 1,950 × 5": [1950.0, 1950, 5],
+            "2,100 × 2,000 × 6": [6.0, 2000, 2100],
+            "9,000 × 700 × 5": [700.0, 9000, 5],
+            "2,000 × 2,000 × 1": [2000.0, 2000, 0.6],
+            "10,000 × 10,000 × 12": [1e4, 1e4, 12],
+        }.items()
+    },
     "its cell has a volume of 0 Å³ for 2 atoms": changed(lattice=np.diag([4, 0, 4])),
     "atoms 1 and 2 are 0.1 Å apart": changed(positions=np.array([[0, 0, 0], [0, 0, 3.9]])),
     "atoms 1 and 2 are 0 Å apart": changed(positions=np.zeros((2, 3))),
@@ -160,6 +174,20 @@ def test_what_has_no_graph_is_told_why(reason: str) -> None:
     with pytest.raises(GraphError) as error:
         build_graph(*BAD[reason])
     assert str(error.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("edges", "lengths"),
+    [
+        ((1850, 1850, 5), [0.74, 5, 5, np.hypot(0.74, 5), np.hypot(0.74, 5)]),
+        ((5, 1850, 1850), [0.74, 5 - 0.74, 5, 5, 5 + 0.74]),
+        ((1950, 1950, 40), [0.74]),
+        ((3000, 3000, 3000), [0.74]),
+    ],
+)
+def test_a_molecule_in_a_wide_cell_has_its_bonds(edges: tuple[float, float, float], lengths: list[float]) -> None:
+    graph = build_graph(np.array([1, 1]), np.diag(edges).astype(float), np.array([[0, 0, 0], [0.74, 0, 0]]))
+    np.testing.assert_allclose(np.sort(np.linalg.norm(graph.bond_vector, axis=1)), lengths)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ MIN_DISTANCE = 0.3
 MIN_HEIGHT, MAX_LENGTH, MAX_POSITION = 0.1, 1e4, 1e6
 """Å; thickness of a cell, length of its edges, distance from the origin. Beyond them the search takes minutes, ends the process
 (vesin 0.6.2 divides by 0 in a cell 1e6 Å long) or loses digits."""
+_MAX_BOXES, _MIN_BOXES = 1e5, 3
+"""vesin sorts atoms into boxes as wide as the cut-off. Of more than these it scales the numbers along all three axes and rounds
+each down, one from the other: a number below 3 may become 0, and dividing by it ends the process."""
 _SQUARED_TOLERANCE = 1e-8
 """Å²; what pymatgen adds to the squared cut-off for upstream."""
 
@@ -151,7 +154,7 @@ def build_graph(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray,
     """
     numbers = np.asarray(numbers)
     lattice, positions = (np.ascontiguousarray(array, dtype=np.float64) for array in (lattice, positions))
-    volume = _checked_volume(numbers, lattice, positions)
+    volume = _checked_volume(numbers, lattice, positions, cutoffs.atom_graph)
     pairs, vectors = _half_list(lattice, positions, cutoffs.atom_graph)
     distances = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     _check_neighbours(pairs, distances, len(numbers), cutoffs.atom_graph)
@@ -164,7 +167,7 @@ def build_graph(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray,
     return StructureGraph(numbers.astype(np.uint8), volume, bond_i, bond_j, vectors[order], n_short, first, second)
 
 
-def _checked_volume(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray) -> float:
+def _checked_volume(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndarray, cutoff: float) -> float:
     """Volume of the cell in Å³, of a structure that may be searched for neighbours: they will be finite, and not too many."""
     if len(numbers) == 0:
         raise GraphError("it holds no atom")
@@ -176,7 +179,7 @@ def _checked_volume(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndar
     if not np.isfinite(lattice).all():
         raise GraphError("its lattice holds a number that is not finite")
     _check_positions(positions)
-    return _volume(lattice, len(numbers))
+    return _volume(lattice, len(numbers), cutoff)
 
 
 def _check_positions(positions: np.ndarray) -> None:
@@ -187,8 +190,8 @@ def _check_positions(positions: np.ndarray) -> None:
         raise GraphError(f"the position of atom {atom + 1} is {wrong}")
 
 
-def _volume(lattice: np.ndarray, n_atoms: int) -> float:
-    """Of the cell in Å³; refuses a cell that holds no crystal of so many atoms."""
+def _volume(lattice: np.ndarray, n_atoms: int, cutoff: float) -> float:
+    """Of the cell in Å³; refuses a cell that holds no crystal of so many atoms, or that cannot be searched."""
     longest = float(np.abs(lattice).max())
     if longest > MAX_LENGTH:
         raise GraphError(f"its cell is {longest:.3g} Å long, and xfunc takes up to {MAX_LENGTH:,.0f} Å")
@@ -196,9 +199,13 @@ def _volume(lattice: np.ndarray, n_atoms: int) -> float:
         volume = abs(float(np.linalg.det(lattice)))
     if not volume > MIN_VOLUME_PER_ATOM * n_atoms:
         raise GraphError(f"its cell has a volume of {volume:.3g} Å³ for {n_atoms} atoms")
-    height = float((np.linalg.inv(lattice) ** 2).sum(axis=0).max()) ** -0.5
-    if height < MIN_HEIGHT:
-        raise GraphError(f"its cell is {height:.2g} Å thin: choose less skewed lattice vectors")
+    heights = np.sort((np.linalg.inv(lattice) ** 2).sum(axis=0) ** -0.5)
+    if heights[0] < MIN_HEIGHT:
+        raise GraphError(f"its cell is {heights[0]:.2g} Å thin: choose less skewed lattice vectors")
+    boxes = np.maximum(np.floor(heights / cutoff), 1)
+    if boxes.prod() > _MAX_BOXES and boxes[0] * (_MAX_BOXES / boxes.prod()) ** (1 / 3) < _MIN_BOXES:
+        size = " × ".join(f"{height:,.0f}" for height in heights[::-1])
+        raise GraphError(f"its cell is {size} Å, too wide for one so thin: leave less empty space around the atoms")
     return volume
 
 
