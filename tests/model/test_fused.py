@@ -40,8 +40,12 @@ class Case(NamedTuple):
         return [self.at_first, self.at_second, self.own.features] + ([] if self.kind == "update" else [self.weight])
 
     @property
+    def parameters(self) -> dict[str, Tensor]:
+        return {name: p for name, p in {"own": self.own.matrix, **self.gate._asdict()}.items() if p is not None}
+
+    @property
     def everything(self) -> list[Tensor]:
-        return self.inputs + [p for p in (self.own.matrix, *self.gate) if p is not None]
+        return self.inputs + list(self.parameters.values())
 
     def run(self, operations: ModuleType) -> Tensor:
         if self.kind == "update":
@@ -92,15 +96,15 @@ def case(kind: str, m: int, dtype: torch.dtype, seed: int = 0) -> Case:
     )
 
 
-def training_step(case: Case, operations: ModuleType) -> list[np.ndarray]:
-    """Outputs, their slopes, and the gradients of a loss on both with respect to everything: as a training step takes them."""
+def training_step(case: Case, operations: ModuleType, trained: list[Tensor] | None = None) -> list[np.ndarray]:
+    """Outputs, their slopes, and the gradients of a loss on both with respect to everything, or to some: as a training step takes them."""
     rng = np.random.default_rng(1)
     out = case.run(operations)
     target = torch.tensor(rng.normal(size=out.shape), dtype=out.dtype)
     with compiled.slopes_only():
         slopes = torch.autograd.grad((out * out * target).sum(), case.inputs, create_graph=True)
     loss = sum((s * torch.tensor(rng.normal(size=s.shape), dtype=s.dtype)).sum() for s in slopes) + (out * target).sum()
-    gradients = torch.autograd.grad(loss, case.everything)
+    gradients = torch.autograd.grad(loss, trained or case.everything)
     return [t.detach().double().numpy() for t in (out, *slopes, *gradients)]
 
 
@@ -139,6 +143,19 @@ def test_a_loss_on_slopes_alone_gives_what_the_plain_operations_give(kind: str, 
         found.append([torch.zeros(1).numpy() if g is None or not g.any() else g.numpy() for g in gradients])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11 * max(1.0, float(np.abs(theirs).max())))
+
+
+PARAMETERS = ("own", "linear", "bias", "scale", "shift")
+
+
+@pytest.mark.parametrize(("kind", "only"), [(k, p) for k in KINDS for p in PARAMETERS if k != "update" or p not in ("linear", "bias")])
+def test_each_parameter_trains_alone(kind: str, only: str) -> None:
+    made = case(kind, 350, torch.float64)
+    trained = made.parameters[only]
+    for parameter in made.parameters.values():
+        parameter.requires_grad_(parameter is trained)
+    found, truth = (training_step(made, operations, [*made.inputs, trained]) for operations in (compiled, plain))
+    assert errors(found, truth).max() < 1e-14
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -77,10 +77,8 @@ template <class T, bool LINEAR> void backward(Args<T>& a) {
                         g *= load(a.weight + e.shared * WIDTH + c);
                     }
                     const Vec<T> gp = g * gate.t * gate.ds(), gq = g * gate.s * gate.dt();
-                    if (all_scale) {
-                        add(to_scale.block + c, gp * gate.x0), add(to_scale.block + WIDTH + c, gq * gate.x1);
-                        add(to_shift.block + c, gp), add(to_shift.block + WIDTH + c, gq);
-                    }
+                    if (all_scale) add(to_scale.block + c, gp * gate.x0), add(to_scale.block + WIDTH + c, gq * gate.x1);
+                    if (all_shift) add(to_shift.block + c, gp), add(to_shift.block + WIDTH + c, gq);
                     store(g_of_y + r * PAIR + c, gp * gate.scale0), store(g_of_y + r * PAIR + WIDTH + c, gq * gate.scale1);
                 }
             }
@@ -192,10 +190,8 @@ template <class T, bool LINEAR> void double_backward(Args<T>& a) {
                     }
                     gp += gw * (gate.dds() * dp * gate.t + ds * dt * dq), gq += gw * (ds * dp * dt + gate.s * gate.ddt() * dq);
                     const Vec<T> g_dp = gw * ds * gate.t, g_dq = gw * gate.s * dt;
-                    if (all_scale) {
-                        add(to_scale.block + c, gp * gate.x0 + g_dp * dx0), add(to_scale.block + WIDTH + c, gq * gate.x1 + g_dq * dx1);
-                        add(to_shift.block + c, gp), add(to_shift.block + WIDTH + c, gq);
-                    }
+                    if (all_scale) add(to_scale.block + c, gp * gate.x0 + g_dp * dx0), add(to_scale.block + WIDTH + c, gq * gate.x1 + g_dq * dx1);
+                    if (all_shift) add(to_shift.block + c, gp), add(to_shift.block + WIDTH + c, gq);
                     store(c_y + r * PAIR + c, gp * gate.scale0), store(c_y + r * PAIR + WIDTH + c, gq * gate.scale1);
                     store(g_of_y + r * PAIR + c, g_dp * gate.scale0), store(g_of_y + r * PAIR + WIDTH + c, g_dq * gate.scale1);
                 }
