@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-from xfunc_core.analysis.agreement import STATISTICS, Agreement, agreement, agreements
+from xfunc_core.analysis.agreement import STATISTICS, agreement, agreements
 from xfunc_core.analysis.groups import Attribution, Groups, element_groups
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import DataError
@@ -77,7 +77,7 @@ def test_a_group_is_its_rows_alone():
     groups = Groups(("a", "none", "b"), np.array([0, 90, 90, 200]), np.random.default_rng(2).permutation(200))
     found = agreements(x, y, materials, groups)
     assert list(found) == ["a", "none", "b"]
-    assert found["none"] == Agreement(0, 0)
+    assert found["none"].too_few and found["none"].n == 0
     for name, of_group in (("a", groups.rows[:90]), ("b", groups.rows[90:])):
         kept = of_group[of_group != 3]
         assert values(found[name]) == pytest.approx(independent(x[kept], y[kept]), rel=1e-10)
@@ -104,7 +104,11 @@ def test_rows_that_weigh_nothing_do_not_count():
 )
 def test_too_few_rows_or_materials_say_nothing(x, y, materials, counts):
     found = agreement(x, y, np.asarray(materials, dtype=int))
-    assert found.too_few and found == Agreement(*counts)
+    assert found.too_few and (found.n, found.n_materials) == counts
+    for name in STATISTICS:
+        estimate = getattr(found, name)
+        assert not estimate.known and not estimate.has_interval
+        assert estimate.why == f"Too few to say: {counts[0]} rows of {counts[1]} materials, and 3 rows and 5 materials are needed."
 
 
 @pytest.mark.parametrize("intervals", [True, False])
@@ -119,6 +123,7 @@ def test_constant_sides_leave_undefined_what_needs_a_slope(intervals):
     assert known(constant, rising) == {"shift", "mae", "rmse"}
     assert known(rising, constant) == {"shift", "mae", "rmse", "spread"}
     assert known(constant, constant + 1e-14) == {"shift", "mae", "rmse"}
+    assert agreement(constant, rising, materials, intervals=intervals).pearson.why == "Not defined: one side is the same in all rows."
     same = agreement(rising, rising, materials, intervals=intervals)
     assert values(same) == pytest.approx(
         {"pearson": 1, "spearman": 1, "kendall": 1, "slope": 1, "shift": 0, "mae": 0, "rmse": 0, "spread": 0}, abs=1e-12
@@ -134,13 +139,17 @@ def test_absurd_values_leave_blank_what_overflows(x_last, y_last):
     assert not found.too_few and found.n == 41
     assert found.spearman.value == pytest.approx(stats.spearmanr(x, y).statistic)
     assert not found.pearson.known and not found.slope.known
-    assert not any(math.isinf(number) for name in STATISTICS for number in vars(getattr(found, name)).values())
+    for estimate in (getattr(found, name) for name in STATISTICS):
+        assert not any(math.isinf(number) for number in (estimate.value, estimate.low, estimate.high))
+        assert estimate.has_interval or estimate.why
+    assert found.pearson.why == "Not to be said: the squares of such values overflow."
 
 
 def test_a_line_without_a_direction_has_no_slope():
     turn = np.arange(12) * np.pi / 6
     round_ = agreement(np.cos(turn), np.sin(turn), np.arange(12))
     assert not round_.slope.known and round_.pearson.value == pytest.approx(0, abs=1e-12)
+    assert round_.slope.why == "Not defined: the rows scatter as far to all sides, or straight up."
     upright = agreement(np.cos(turn), 3 * np.sin(turn), np.arange(12))
     assert not upright.slope.known
     assert agreement(3 * np.cos(turn), np.sin(turn), np.arange(12)).slope.value == pytest.approx(0, abs=1e-12)

@@ -5,54 +5,32 @@ Rows of one material are not independent (frames of one relaxation, components o
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xfunc_core.analysis import estimate as reasons
+from xfunc_core.analysis.estimate import Estimate, estimate
 from xfunc_core.analysis.groups import Groups
 from xfunc_core.analysis.intervals import effective_number, moment_intervals, rank_intervals
-from xfunc_core.analysis.moments import cluster_sums, moment_values
+from xfunc_core.analysis.moments import ClusterSums, cluster_sums, moment_values
 from xfunc_core.analysis.rank_correlation import dense_ranks, rank_correlation
 from xfunc_core.blas import one_blas_thread
 from xfunc_core.errors import DataError
+from xfunc_core.quantities import count_text
 
 MIN_MATERIALS = 5
 """Materials below which nothing is said."""
 MIN_ROWS = 3
 """Rows below which nothing is said: any two points lie on a line."""
-MIN_EFFECTIVE = 8
-"""Effective number of materials below which no interval is given."""
-MIN_EFFECTIVE_OF_RANKS = 12
-"""The same for coefficients of ranks: of fewer, an interval near ±1 rests on one or two rows out of order and holds the truth too seldom."""
+MIN_EFFECTIVE = {"pearson": 10, "spearman": 12, "kendall": 12, "slope": 12, "shift": 8, "mae": 8, "rmse": 8, "spread": 8}
+"""Effective number of materials below which a statistic has no interval: there Pearson's would be long, for a fifth too long to give, and
+hold the truth too often, as would those of ranks near ±1, which rest on one or two rows out of order; slopes not upright too seldom."""
 RANKED_ROWS, RANKED_ROWS_OF_ONE = 2_000_000, 300_000
 """Rows of all groups together, and of one, that ranks are taken of, a second or less; larger groups are cut to a common size, whole
 materials at random. The interval of so many rows is far narrower than the last digit shown."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A statistic and its 95 % interval.
-
-    Attributes:
-        value: NaN where too little is known to say.
-        low, high: ends of the interval; both NaN where too little is known to give one.
-    """
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a value."""
-        return math.isfinite(self.value)
-
-    @property
-    def has_interval(self) -> bool:
-        """Whether there is an interval."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 @dataclass(frozen=True)
@@ -62,7 +40,7 @@ class Agreement:
     Attributes:
         n: rows that are finite on both sides and weigh something.
         n_materials: materials among them.
-        n_effective: materials of equal weight that would tell as much (Kish); below `MIN_EFFECTIVE` (`MIN_EFFECTIVE_OF_RANKS`) there are no intervals; 0 where too few.
+        n_effective: materials of equal weight that would tell as much (Kish); below `MIN_EFFECTIVE` a statistic has no interval; 0 where too few.
         n_ranked: rows that Spearman's and Kendall's coefficients are made of; fewer than ``n`` in very large groups.
         pearson: correlation coefficient.
         spearman: Pearson's coefficient of mid-ranks.
@@ -212,20 +190,55 @@ def _of_group(table: RowsByMaterial, places: np.ndarray, weights: np.ndarray, li
     material = table.material[places]
     starts = np.flatnonzero(np.diff(material, prepend=-1))
     if places.size < MIN_ROWS or starts.size < MIN_MATERIALS:
-        return Agreement(places.size, starts.size)
+        return _too_few(places.size, starts.size)
     with np.errstate(over="ignore", invalid="ignore"):
         sums = cluster_sums(table.x[places], table.y[places], weights, starts)
         values = moment_values(sums)
     n_effective = effective_number(sums.columns[0])
     ends = np.full((len(values), 2), np.nan)
-    if seed is not None and n_effective >= MIN_EFFECTIVE:
+    few = np.array([n_effective < MIN_EFFECTIVE[name] for name in values])
+    if seed is not None and not few.all():
         ends = moment_intervals(sums, seed)
-    estimates = {name: _estimate(value, end) for (name, value), end in zip(values.items(), ends, strict=True)}
+        ends[few] = np.nan
+        if not abs(values["pearson"]) < 1 - 1e-12:
+            ends[1] = np.nan  # a line's slope varies by rounding only
+    undefined = _undefined(sums)
+    without = partial(_without_interval, n_materials=starts.size, n_effective=n_effective)
+    estimates = {
+        name: estimate(value, end, undefined.get(name, ""), "" if seed is None else without(name, value))
+        for (name, value), end in zip(values.items(), ends, strict=True)
+    }
     n_ranked = 0
-    if limit and not (sums.constant_x or sums.constant_y):
+    if limit and (sums.constant_x or sums.constant_y):
+        estimates |= dict.fromkeys(("spearman", "kendall"), Estimate(why=reasons.ONE_SIDE_CONSTANT))
+    elif limit:
         n_ranked = _whole_materials(starts, places.size, limit)
         estimates |= _rank_estimates(table, places[:n_ranked], weights[:n_ranked], starts[starts < n_ranked], seed)
     return Agreement(places.size, starts.size, n_effective, n_ranked, **estimates)
+
+
+def _too_few(n: int, n_materials: int) -> Agreement:
+    needed = f"{MIN_ROWS} rows and {MIN_MATERIALS} materials"
+    why = f"Too few to say: {count_text(n)} rows of {count_text(n_materials)} materials, and {needed} are needed."
+    return Agreement(n, n_materials, **dict.fromkeys(STATISTICS, Estimate(why=why)))
+
+
+def _undefined(sums: ClusterSums) -> dict[str, str]:
+    """Why statistics are undefined, by name, of sums that leave them so."""
+    if sums.constant_x:
+        return dict.fromkeys(("pearson", "slope", "spread"), reasons.ONE_SIDE_CONSTANT)
+    if sums.constant_y:
+        return dict.fromkeys(("pearson", "slope"), reasons.ONE_SIDE_CONSTANT)
+    return {"slope": reasons.NO_DIRECTION} if np.isfinite(sums.columns).all() else {}
+
+
+def _without_interval(name: str, value: float, n_materials: int, n_effective: float) -> str:
+    """Why a statistic of a group for which intervals were asked would have none."""
+    needed = MIN_EFFECTIVE[name]
+    if n_effective < needed:
+        return f"No interval: the {count_text(n_materials)} materials weigh like {n_effective:.1f} equal ones, and {needed} are needed."
+    wide = name in ("pearson", "spearman", "kendall") and abs(value) < 1 - 1e-12
+    return reasons.TOO_WIDE if wide else reasons.NOTHING_VARIES
 
 
 def _whole_materials(starts: np.ndarray, n: int, limit: int) -> int:
@@ -241,14 +254,13 @@ def _rank_estimates(
 ) -> dict[str, Estimate]:
     found = rank_correlation(dense_ranks(table.x[places]), dense_ranks(table.y[places]), weights)
     values = np.array([found.spearman, found.kendall])
+    n_effective = effective_number(np.add.reduceat(weights, starts))
     ends = np.full((2, 2), np.nan)
-    if seed is not None and effective_number(np.add.reduceat(weights, starts)) >= MIN_EFFECTIVE_OF_RANKS:
+    if seed is not None and n_effective >= MIN_EFFECTIVE["spearman"]:
         influence = np.stack([found.spearman_influence, found.kendall_influence])
         ends = rank_intervals(values, np.array([found.spearman_bias, 0.0]), influence, weights, starts, seed)
-    return {name: _estimate(value, end) for name, value, end in zip(("spearman", "kendall"), values, ends, strict=True)}
-
-
-def _estimate(value: float, ends: np.ndarray) -> Estimate:
-    if not math.isfinite(value):  # absurd values overflow
-        return Estimate()
-    return Estimate(float(value), float(ends[0]), float(ends[1]))
+    without = partial(_without_interval, n_materials=starts.size, n_effective=n_effective)
+    return {
+        name: estimate(value, end, reasons.ONE_SIDE_CONSTANT, "" if seed is None else without(name, value))
+        for name, value, end in zip(("spearman", "kendall"), values, ends, strict=True)
+    }

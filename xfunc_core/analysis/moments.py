@@ -129,10 +129,9 @@ def scaled(m: Moments) -> np.ndarray:
 
 
 def unscaled(values: np.ndarray) -> np.ndarray:
-    """Back from `scaled`, shape (..., 6); NaN for an angle beyond the upright, where the slope has no end."""
+    """Back from `scaled`, shape (..., 6)."""
     z, angle, shift, *logs = np.moveaxis(values, -1, 0)
-    slope = np.tan(np.where(np.abs(angle) < np.pi / 2, angle, np.nan))
-    return np.stack([np.tanh(z), slope, shift, *np.exp(logs)], axis=-1)
+    return np.stack([np.tanh(z), np.tan(angle), shift, *np.exp(logs)], axis=-1)
 
 
 def scaled_derivatives(m: Moments) -> np.ndarray:
@@ -156,6 +155,19 @@ def scaled_derivatives(m: Moments) -> np.ndarray:
         ],
         axis=-2,
     )
+
+
+def about_line(sums: np.ndarray, whole: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithm of the spread about the least squares line of other rows, shape (...,), and its derivatives as in `scaled_derivatives`.
+
+    Args:
+        sums: shape (..., 9).
+        whole: moments of the other rows, all those that the columns are counted from.
+    """
+    line = whole.xd / whole.xx
+    square = _DD - 2 * line * _XD + line**2 * _XX
+    mean = sums @ square / sums[..., 0]
+    return np.log(mean) / 2, _by(0.5 / mean, square - _by(mean, _ONE))
 
 
 def _central(a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndarray, of_ab: np.ndarray, moment: np.ndarray) -> np.ndarray:

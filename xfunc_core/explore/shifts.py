@@ -6,35 +6,31 @@ import numpy as np
 import pandas as pd
 
 from xfunc_core.analysis.agreement import MIN_MATERIALS
+from xfunc_core.analysis.cluster_errors import ClusterErrors, cluster_errors
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.explore.compared import Source
 from xfunc_core.quantities import ENERGY, MISSING, count_text, interval_text
 from xfunc_core.references.merged_rows import merged_rows
 from xfunc_core.references.paired import PairedReferences, PairedScheme, compositions_of
 from xfunc_core.references.published import atomref
-from xfunc_core.references.resampled import resampled_references
 
-RESAMPLES = 200
-ENOUGH = 0.8
-"""Share of the resamples that must determine a shift for an interval to be given."""
 ROUNDING = 1e-9
-"""eV/atom; resamples that differ by no more tell nothing of how sure a shift is."""
+"""eV/atom; a shift that is no less sure than this is one of made-up pairs, and nothing tells how sure it is."""
 
 
-def element_shifts(source: Source, references: PairedReferences, seed: int = 0) -> pd.DataFrame:
+def element_shifts(source: Source, references: PairedReferences) -> pd.DataFrame:
     """Shift r²SCAN − PBE of every element in the pairs that have both energies, eV/atom, indexed by symbol in order of Z.
 
     Columns ``z``, ``n_frames``, ``n_materials``, ``shift`` (NaN where the references have none, or only in combination), ``low`` and
     ``high`` of its 95 % interval and ``published``, the difference of chgnet's two AtomRefs (NaN where one has no value).
 
-    The interval reaches as far to either side as 95 % of the refits to resampled materials lie away (the symmetric bootstrap: Hall,
-    J. R. Stat. Soc. B 50, 35 (1988)); by simulation it covers 93 to 97 % from `MIN_MATERIALS` materials on, where plain percentiles cover
-    88 to 93 %. It is NaN for looked-up references, fewer materials, and where too many resamples leave the element open or none differs.
+    The interval is that of a least-squares fit with errors alike within a material (`cluster_errors`). It is NaN for looked-up references,
+    fewer than `MIN_MATERIALS` materials, an element that one material determines, and where so few materials tell an element from the
+    others that the t distribution would have fewer than `MIN_DEGREES` degrees of freedom.
 
     Args:
         source: the pairs.
         references: of these pairs.
-        seed: of the resamples.
     """
     both = np.flatnonzero(np.isfinite(source.energy_pbe) & np.isfinite(source.energy_r2scan))
     composition = source.composition if len(both) == len(source) else source.composition[both]
@@ -54,25 +50,20 @@ def element_shifts(source: Source, references: PairedReferences, seed: int = 0) 
         index=pd.Index([SYMBOLS[i] for i in present], name="element"),
     )
     if references.scheme is PairedScheme.LSTSQ and not references.is_exact and len(both):
-        half = _halves(_resampled(source, both, seed)[:, present] - references.shift[present])
+        half = _errors(source, both, present).half()
+        half[~(half > ROUNDING)] = np.nan
         half[(table["n_materials"] < MIN_MATERIALS).to_numpy()] = np.nan
         table["low"], table["high"] = table["shift"] - half, table["shift"] + half
     return table
 
 
-def _halves(moved: np.ndarray) -> np.ndarray:
-    """Half the length of the interval of each of K shifts that resamples move, shape (N, K); NaN where there is none."""
-    half, enough = np.full(moved.shape[1], np.nan), np.isfinite(moved).mean(axis=0) >= ENOUGH
-    half[enough] = np.nanpercentile(np.abs(moved[:, enough]), 95, axis=0)
-    return np.where(half > ROUNDING, half, np.nan)
-
-
-def _resampled(source: Source, both: np.ndarray, seed: int) -> np.ndarray:
-    """Shifts of resamples of the materials, shape (RESAMPLES, 94): least squares is linear, so they are fits to the difference."""
+def _errors(source: Source, both: np.ndarray, present: np.ndarray) -> ClusterErrors:
+    """Errors of the shifts of the elements present: least squares is linear, so they are those of a fit to the difference."""
     key = source.materials[both].astype(np.int64) * (2 * len(source) + 1) + compositions_of(source)[both]
     merged = merged_rows(key, (source.energy_r2scan - source.energy_pbe)[both])
     rows = both[merged.row]
-    return resampled_references(source.composition[rows], merged.means[0], source.materials[rows], RESAMPLES, seed, merged.weight)
+    weighted = source.composition[rows][:, present] * merged.weight[:, None]
+    return cluster_errors(weighted, merged.means[0] * merged.weight, source.materials[rows])
 
 
 def shift_table(shifts: pd.DataFrame) -> pd.DataFrame:
