@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,7 @@ def test_references_come_from_upstreams_place_where_the_exact_ones_are_of_anothe
         ({"mlp_first": False}, "mlp_first = False, and the engine computes True"),
         ({"bond_graph_cutoff": 4}, "bond_graph_cutoff = 4, and the engine computes 3.0"),
         ({"atom_graph_cutoff": 7}, "reaches 7 Å, and xfunc's graphs reach 6 Å"),
+        *(({"cutoff_coeff": p}, f"cutoff_coeff = {p}, and the engine computes whole numbers from 1") for p in (5.5, 0, -8, None, True, "8")),
         ({"non_linearity": "gelu"}, "non_linearity = gelu, and the engine computes silu"),
     ],
     ids=str,
@@ -151,11 +153,38 @@ def test_arguments_that_do_not_fit_the_weights_are_refused(change: dict, tmp_pat
         load_engine(tmp_path / "odd.pt")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["site_wise.weight", "composition_model.fc.weight"])
+def test_weights_that_are_no_numbers_are_refused(name: str, number: float, tmp_path: Path) -> None:
+    content = torch.load(shipped_checkpoint("0.3.0"), map_location="cpu", weights_only=True)
+    content["model"]["state_dict"][name][0, 3] = number
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(DataError, match=r"odd\.pt holds a number that is not finite in (site_wise\.weight|references): choose"):
+        load_engine(tmp_path / "odd.pt")
+
+
+def test_references_of_another_shape_are_refused(tmp_path: Path) -> None:
+    content = torch.load(shipped_checkpoint("0.3.0"), map_location="cpu", weights_only=True)
+    content["model"]["state_dict"]["composition_model.fc.weight"] = torch.zeros(1, 95)
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(DataError, match=r"odd\.pt is no CHGNet checkpoint"):
+        load_engine(tmp_path / "odd.pt")
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"model": None}, {"model": {"state_dict": {}, "model_args": {}}}], ids=str)
 def test_other_things_that_torch_wrote_are_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(DataError, match=r"other\.pt is no CHGNet checkpoint"):
         load_engine(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize("keep", [7, 200])  # of the pickle: a number cut in two (struct.error), and more
+def test_a_damaged_checkpoint_is_refused(keep: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(shipped_checkpoint("0.3.0")) as whole, zipfile.ZipFile(tmp_path / "cut.pt", "w") as cut:
+        for name in whole.namelist():
+            cut.writestr(name, whole.read(name)[: keep if name.endswith("data.pkl") else None])
+    with pytest.raises(DataError, match=r"^cut\.pt is damaged or holds more than weights"):
+        load_engine(tmp_path / "cut.pt")
 
 
 class Trap:

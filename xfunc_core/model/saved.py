@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import torch
 
 from xfunc_core.errors import DataError
 
-WRONG_CONTENT = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, torch.serialization.pickle.UnpicklingError)
+WRONG_CONTENT = (
+    *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, EOFError, struct.error),
+    *(zipfile.BadZipFile, torch.serialization.pickle.UnpicklingError),
+)
 """What torch raises, found by damaging files at random, on content that is damaged, hostile or of another kind."""
 
 

@@ -74,11 +74,13 @@ def load_engine(path: Path, trainable_references: bool = False) -> Engine:
         _check_architecture(path, model_args)
         network = new_network({**model_args, "mlp_out_bias": _OUTPUT_BIAS in state})
         network.load_state_dict(state)
+        engine = Engine(network, references, trainable_references)
     except WRONG_CONTENT as error:
         raise DataError(
             f"{path.name} is no CHGNet checkpoint xfunc can load ({type(error).__name__}): choose a file written by chgnet or xfunc."
         ) from error
-    return Engine(network, references, trainable_references)
+    _check_finite(path, engine)
+    return engine
 
 
 def save_engine(engine: Engine, target: Path | IO[bytes], epoch: int | None = None) -> None:
@@ -108,7 +110,21 @@ def _check_architecture(path: Path, model_args: Mapping[str, Any]) -> None:
             raise DataError(
                 f"{path.name} holds a CHGNet with {name} = {given[name]}, and the engine computes {' or '.join(map(str, ours))}: choose a network like 0.3.0."
             )
+    exponent = given["cutoff_coeff"]
+    if type(exponent) is not int or exponent < 1:
+        raise DataError(
+            f"{path.name} holds a CHGNet with cutoff_coeff = {exponent}, and the engine computes whole numbers from 1: choose a network like 0.3.0."
+        )
     if not 0 < given["atom_graph_cutoff"] <= ATOM_GRAPH_CUTOFF:  # bonds that are too long weigh nothing, missing ones would
         raise DataError(
             f"{path.name} holds a CHGNet that reaches {given['atom_graph_cutoff']} Å, and xfunc's graphs reach {ATOM_GRAPH_CUTOFF:g} Å: choose a network like 0.3.0."
         )
+
+
+def _check_finite(path: Path, engine: Engine) -> None:
+    """Refuse weights whose every prediction would be NaN."""
+    for name, tensor in engine.state_dict().items():
+        if not tensor.isfinite().all():
+            raise DataError(
+                f"{path.name} holds a number that is not finite in {name.removeprefix('network.')}: choose a checkpoint from before its training diverged."
+            )
