@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SMALLEST_BLOCK = 16
-"""Rows that are compared each with each before blocks are merged; the fastest of 8, 16 and 32."""
+_CHUNK = 6
+"""Bits of the places that are compared each with each; the fastest of 4 to 8."""
+_WEIGHTED_CHUNK = 4
+"""The same where each has a weight, so that a comparison costs a multiplication."""
+_DIGIT = 5
+"""Most bits of a place that are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,19 @@ class RankCorrelation:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where every row stands in one variable, shapes (n,).
+class _Side:
+    """How every row stands in one variable, shapes (n,), all in one order of the rows.
 
     Attributes:
-        order: rows by this variable, then the other one.
-        first, last: the run of equal values each row of ``order`` is in, as the first row and the one after the last.
-        below, tied: weights of rows with a smaller and with the same value, in the order of the input.
+        below, tied: weights of rows with a smaller and with the same value.
+        below_other: weights of rows with the same value here and a smaller one in the other variable.
+        both: weights of rows with the same value in both.
     """
 
-    order: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
     below: np.ndarray
     tied: np.ndarray
+    below_other: np.ndarray
+    both: np.ndarray
 
 
 def dense_ranks(values: np.ndarray) -> np.ndarray:
@@ -62,125 +65,147 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankCo
         x, y: shape (n,), whole numbers from 0 to 2³¹, such as `dense_ranks` of a table that these rows are some of.
         weight: shape (n,), above zero.
     """
+    n = x.size
     if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return RankCorrelation(np.nan, np.nan, np.nan, np.full(x.size, np.nan), np.full(x.size, np.nan))
-    by_x = _place((x << 31) + (y.max() - y), x, weight)
-    by_y = _place((y << 31) + x, y, weight)
-    concordance = _concordance(x, y, by_x, by_y, weight)
-    kendall, kendall_influence = _kendall(concordance, by_x, by_y, weight)
-    spearman, spearman_influence = _spearman(by_x, by_y, weight)
-    bias = 3 * (kendall - spearman) / (weight.sum() ** 2 / (weight @ weight) + 1)
+        return RankCorrelation(np.nan, np.nan, np.nan, np.full(n, np.nan), np.full(n, np.nan))
+    by_x = _order((x << int(y.max()).bit_length()) + (y.max() - y))  # y falls where x is equal
+    x, y, w = x[by_x], y[by_x], weight[by_x]
+    by_y = _order((y << n.bit_length()) + np.arange(n - 1, -1, -1))  # and x where y is
+    place = np.empty(n, dtype=np.int32 if n < 1 << 31 else np.int64)
+    place[by_y] = np.arange(n, dtype=place.dtype)
+    in_x, in_y = _side(x, y, w), _side(y[by_y], x[by_y], w[by_y])
+    in_y = _Side(*(column[place] for column in (in_y.below, in_y.tied, in_y.below_other, in_y.both)))
+    even = w.min() == w.max()
+    both_below = weight_below_before(place) * w[0] if even else weight_below_before(place, w)
+    kendall, of_kendall = _kendall(_concordance(both_below, in_x, in_y, w), in_x, in_y, w)
+    spearman, of_spearman = _spearman(in_x, in_y, w, by_y, place)
+    bias = 3 * (kendall - spearman) / (w.sum() ** 2 / (w @ w) + 1)
+    spearman_influence, kendall_influence = np.empty((2, n))
+    spearman_influence[by_x], kendall_influence[by_x] = of_spearman, of_kendall
     return RankCorrelation(spearman, kendall, float(bias), spearman_influence, kendall_influence)
 
 
-def _place(key: np.ndarray, code: np.ndarray, weight: np.ndarray) -> _Place:
-    order = np.argsort(key)
-    first, last = _runs(code[order])
-    before = _before(weight[order])
-    below, tied = np.empty_like(weight), np.empty_like(weight)
-    below[order], tied[order] = before[first], before[last] - before[first]
-    return _Place(order, first, last, below, tied)
+def _order(key: np.ndarray) -> np.ndarray:
+    """The places of n whole numbers from 0 in ascending order, equal ones in the order that they stand in."""
+    bits = key.size.bit_length()
+    if int(key.max(initial=0)).bit_length() + bits > 63:
+        return np.argsort(key, kind="stable")
+    return np.sort((key << bits) + np.arange(key.size)) & ((1 << bits) - 1)  # numpy sorts numbers several times as fast as places
 
 
-def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The stretch of equal values each one is in: its first place and the one after its last, shapes (n,)."""
-    changes = np.flatnonzero(np.diff(values)) + 1
-    edges = np.concatenate([[0], changes, [values.size]])
+def _side(value: np.ndarray, other: np.ndarray, weight: np.ndarray) -> _Side:
+    """Of rows in ascending order of a value, and in descending order of the other one where it is equal."""
+    before = np.concatenate([[0.0], np.cumsum(weight)])
+    differs = value[1:] != value[:-1]
+    first, last = (before[ends] for ends in _runs(differs))
+    first_both, last_both = (before[ends] for ends in _runs(differs | (other[1:] != other[:-1])))
+    return _Side(first, last - first, last - last_both, last_both - first_both)
+
+
+def _runs(differs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The stretch of equal rows each one is in: its first place and the one after its last, shapes (n,).
+
+    Args:
+        differs: shape (n − 1,), whether each row but the first differs from the one before.
+    """
+    edges = np.concatenate([[0], np.flatnonzero(differs) + 1, [differs.size + 1]])
+    if edges.size == differs.size + 2:
+        return edges[:-1], edges[1:]
     run = np.repeat(np.arange(edges.size - 1), np.diff(edges))
     return edges[run], edges[run + 1]
 
 
-def _before(values: np.ndarray) -> np.ndarray:
-    """Sums of all values before each place and, last, of all: shape (n + 1,)."""
-    return np.concatenate([[0.0], np.cumsum(values)])
-
-
-def _concordance(x: np.ndarray, y: np.ndarray, by_x: _Place, by_y: _Place, weight: np.ndarray) -> np.ndarray:
+def _concordance(both_below: np.ndarray, in_x: _Side, in_y: _Side, weight: np.ndarray) -> np.ndarray:
     """Weight of the rows that each row is concordant with, less that of the discordant ones, shape (n,).
 
     With a = 2, 1, 0 for smaller, equal and greater x, and b likewise, the sum over rows of (a − 1)(b − 1).
     """
-    total = weight.sum()
-    both_below, equal_x, equal_y, equal = (np.empty_like(weight) for _ in range(4))
-    order = by_x.order
-    both_below[order] = weight_below_before(y[order], weight[order])
-    before = _before(weight[order])
-    first, last = _runs_of_both(x[order], y[order])
-    equal[order] = before[last] - before[first]
-    equal_x[order] = before[by_x.last] - before[last]  # y falls where x is equal
-    order = by_y.order
-    first, _ = _runs_of_both(x[order], y[order])
-    before = _before(weight[order])
-    equal_y[order] = before[first] - before[by_y.first]
-    sum_ab = 4 * both_below + 2 * equal_x + 2 * equal_y + equal
-    return sum_ab - (2 * by_x.below + by_x.tied) - (2 * by_y.below + by_y.tied) + total
+    sum_ab = 4 * both_below + 2 * in_x.below_other + 2 * in_y.below_other + in_x.both
+    return sum_ab - (2 * in_x.below + in_x.tied) - (2 * in_y.below + in_y.tied) + weight.sum()
 
 
-def _runs_of_both(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return _runs(np.cumsum(np.concatenate([np.zeros(min(a.size, 1), dtype=bool), (a[1:] != a[:-1]) | (b[1:] != b[:-1])])))
+def weight_below_before(place: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """How many of the numbers before each one are smaller, shape (n,), or the weight of them.
 
-
-def weight_below_before(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """For every place the weight of smaller values at places before it, shape (n,).
-
-    Sorted blocks are merged two by two; in the merged block what is smaller and came from the left one is a running sum.
+    The numbers are counted digit by digit from the highest. Those that share all higher digits stand together in their order, as many as
+    there are such numbers, so that the k-th such stretch begins at k times its length: counting by chunks needs no bounds.
 
     Args:
-        values: shape (n,), whole numbers from 0 to 2³¹.
-        weight: shape (n,).
+        place: shape (n,), the numbers 0 to n − 1, each once.
+        weight: shape (n,); every one counts once if None.
     """
-    n = values.size
-    merges = max(int(np.ceil(np.log2(max(n, 1) / _SMALLEST_BLOCK))), 0)
-    size = max(-(-n // (1 << merges)), 1)
-    padded = np.zeros((2, size << merges))
-    padded[0, :n], padded[1, :n] = values, weight
-    padded[0, n:] = values.max(initial=0) + 1
-    found = _within_blocks(padded.reshape(2, -1, size)).ravel()
-    bits = padded.shape[1].bit_length()
-    places = (1 << bits) - 1
-    key = (padded[0].astype(np.int64) << bits) + places - np.arange(padded.shape[1])  # of equal values the later one first
-    key = np.sort(key.reshape(-1, size), axis=1)
-    for _ in range(merges):
-        key = np.sort(key.reshape(len(key) // 2, -1), axis=1, kind="stable")
-        place = places - (key & places)
-        half = key.shape[1] // 2
-        from_right = place >= (np.arange(len(key)) * 2 * half + half)[:, None]
-        found[place] += np.cumsum(padded[1][place] * ~from_right, axis=1) * from_right
+    chunk = _CHUNK if weight is None else _WEIGHTED_CHUNK
+    n, size = place.size, -(-place.size >> chunk) << chunk
+    whole = np.arange(size, dtype=place.dtype)
+    whole[:n] = place
+    weights = None if weight is None else np.concatenate([weight, np.zeros(size - n)])
+    found = np.zeros(size, dtype=np.int64 if weight is None else float)
+    ends = _digits(max((n - 1).bit_length(), chunk), chunk)
+    for high, low in zip(ends, [*ends[1:], 0], strict=True):
+        stretch = whole >> high
+        order = np.argsort(stretch.astype(np.min_scalar_type(size >> high)), kind="stable")  # by radix: two bytes at most
+        digit = (whole[order] >> low & (1 << high - low) - 1).astype(np.uint8)
+        w = None if weights is None else weights[order]
+        count = _within_chunks(digit, w, 1 << chunk)
+        if high > chunk:
+            count = count + _from_chunks(digit, w, 1 << chunk, 1 << high - low, 1 << high - chunk)
+        found[order] += count
     return found[:n]
 
 
-def _within_blocks(blocks: np.ndarray) -> np.ndarray:
-    """The same within each block, of values and weights in blocks, shape (2, blocks, size): shape (blocks, size)."""
-    values, weight = np.ascontiguousarray(blocks.transpose(0, 2, 1))
-    found = np.zeros_like(weight)
-    for i in range(len(values) - 1):
-        found[i + 1 :] += weight[i] * (values[i] < values[i + 1 :])
-    return np.ascontiguousarray(found.T)
+def _digits(bits: int, chunk: int) -> list[int]:
+    """The bits that each digit ends before, from the highest to the lowest, which is of a chunk's length."""
+    n = -(-(bits - chunk) // _DIGIT)
+    return [chunk + (bits - chunk) * k // n for k in range(n, 0, -1)] + [chunk]
 
 
-def _kendall(concordance: np.ndarray, by_x: _Place, by_y: _Place, weight: np.ndarray) -> tuple[float, np.ndarray]:
+def _within_chunks(digit: np.ndarray, weight: np.ndarray | None, chunk: int) -> np.ndarray:
+    """For every digit, shape (n,), the number or weight of smaller ones before it in its chunk."""
+    digits = np.ascontiguousarray(digit.reshape(-1, chunk).T)
+    weights = None if weight is None else np.ascontiguousarray(weight.reshape(-1, chunk).T)
+    found = np.zeros(digits.shape, dtype=np.uint8 if weight is None else float)
+    for i in range(chunk - 1):
+        smaller = digits[i] < digits[i + 1 :]
+        found[i + 1 :] += smaller.view(np.uint8) if weights is None else weights[i] * smaller
+    return np.ascontiguousarray(found.T).ravel()
+
+
+def _from_chunks(digit: np.ndarray, weight: np.ndarray | None, chunk: int, base: int, chunks: int) -> np.ndarray:
+    """The same in the earlier chunks of its stretch, of so many chunks each; digits are below the base."""
+    n = digit.size // chunk
+    cell = (np.arange(n, dtype=np.int32)[:, None] * base + digit.reshape(-1, chunk)).ravel()
+    counts = np.bincount(cell, weight, n * base).reshape(n, base)
+    before = np.zeros((n + 1, base), dtype=counts.dtype)
+    np.cumsum(counts, axis=0, out=before[1:])
+    before = before[:-1] - before[np.arange(n) // chunks * chunks]
+    smaller = np.zeros_like(before)
+    np.cumsum(before[:, :-1], axis=1, out=smaller[:, 1:])
+    return smaller.ravel()[cell]
+
+
+def _kendall(concordance: np.ndarray, in_x: _Side, in_y: _Side, weight: np.ndarray) -> tuple[float, np.ndarray]:
     total = weight.sum()
-    untied_x, untied_y = (total**2 - weight @ place.tied for place in (by_x, by_y))
+    untied_x, untied_y = (total**2 - weight @ side.tied for side in (in_x, in_y))
     scale = np.sqrt(untied_x * untied_y)
     tau = weight @ concordance / scale
-    of_ties = (total - by_x.tied) / untied_x + (total - by_y.tied) / untied_y
+    of_ties = (total - in_x.tied) / untied_x + (total - in_y.tied) / untied_y
     return float(tau), weight * (2 * concordance / scale - tau * of_ties)
 
 
-def _spearman(by_x: _Place, by_y: _Place, weight: np.ndarray) -> tuple[float, np.ndarray]:
+def _spearman(in_x: _Side, in_y: _Side, weight: np.ndarray, by_y: np.ndarray, place: np.ndarray) -> tuple[float, np.ndarray]:
     total = weight.sum()
-    rank_x, rank_y = (place.below + place.tied / 2 - total / 2 for place in (by_x, by_y))
+    rank_x, rank_y = (side.below + side.tied / 2 - total / 2 for side in (in_x, in_y))
     square_x, square_y = weight @ rank_x**2, weight @ rank_y**2
     scale = np.sqrt(square_x * square_y)
     rho = weight @ (rank_x * rank_y) / scale
-    of_product = rank_x * rank_y + _above(by_x, weight * rank_y) + _above(by_y, weight * rank_x)
-    of_squares = (total**2 - by_x.tied**2) / square_x + (total**2 - by_y.tied**2) / square_y
+    above_y = _above(in_y.below[by_y], (weight * rank_x)[by_y])[place]
+    of_product = rank_x * rank_y + _above(in_x.below, weight * rank_y) + above_y
+    of_squares = (total**2 - in_x.tied**2) / square_x + (total**2 - in_y.tied**2) / square_y
     return float(rho), weight * (of_product / scale - rho / 8 * of_squares)
 
 
-def _above(place: _Place, values: np.ndarray) -> np.ndarray:
-    """For every row the sum of a second quantity over rows with a greater value, and half of it over equal ones."""
-    before = _before(values[place.order])
-    found = np.empty_like(values)
-    found[place.order] = before[-1] - (before[place.first] + before[place.last]) / 2
-    return found
+def _above(below: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """For every row, in ascending order, the sum of a second quantity over rows with a greater value, and half of it over equal ones."""
+    before = np.concatenate([[0.0], np.cumsum(values)])
+    first, last = _runs(below[1:] != below[:-1])
+    return before[-1] - (before[first] + before[last]) / 2
