@@ -134,8 +134,11 @@ QUANTITIES = (ENERGY, FORCE, STRESS, MAGMOM)
 
 
 def correlation_text(r: float | None) -> str:
-    """Format a correlation coefficient with four decimals, or the missing sign."""
-    return MISSING if _absent(r) else f"{r:.4f}".replace("-", "−")
+    """Format a correlation coefficient with four decimals, or the missing sign; up to eight where fewer would make it a perfect ±1."""
+    if _absent(r):
+        return MISSING
+    decimals = next((n for n in range(4, 9) if round(abs(r), n) < 1), 4)
+    return f"{r:.{decimals}f}".replace("-", "−")
 
 
 def slope_text(slope: float | None) -> str:

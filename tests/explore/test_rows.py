@@ -86,6 +86,32 @@ def test_deviations_within_a_material_need_no_reference(make) -> None:
     assert kept.pair.tolist() == [3, 4]  # means are those of the pairs that are kept
 
 
+def test_what_an_exact_fit_leaves_is_zero_and_no_data(bundled_home) -> None:
+    """63 elements, 63 pairs: rounding leaves 1e-15 eV/atom, of which nothing may be ranked or correlated."""
+    root = bundled_home / "datasets"
+    pairs = pair_by_id(open_dataset(root, "matpes-elements-pbe"), open_dataset(root, "matpes-elements-r2scan"))
+    found = explore(pairs, "referenced")
+    assert len(found.rows) == 63 and not found.rows.x.any() and not found.rows.y.any()
+    assert (found.overall.mae.value, found.overall.rmse.value, found.overall.shift.value) == (0, 0, 0)
+    assert not any(getattr(found.overall, name).known for name in ("pearson", "spearman", "kendall", "slope"))
+
+
+def test_only_rounding_counts_as_zero(make) -> None:
+    frames = [(["Na"], -1.3), (["Na", "Na", "Na", "Cl"], -7.1), (["Cl", "Cl"], -4.7), (["K"], -1.1 / 3)]
+    pairs = make(*((symbols, {E: energy}, {E: 3 * energy + 1e-9}) for symbols, energy in frames))
+    rows = explore(pairs, "referenced").rows
+    fractions = np.array([[1, 0, 0], [0.75, 0.25, 0], [0, 1, 0], [0, 0, 1]])
+    for found, energy in ((rows.x, pairs.energy_pbe), (rows.y, pairs.energy_r2scan)):
+        left = energy - fractions @ np.linalg.lstsq(fractions, energy)[0]
+        np.testing.assert_allclose(found, left, atol=1e-13)
+        assert np.abs(left[:3]).min() > 1e-3 and found[3] == 0  # potassium is alone
+    close = make(*((["Na"], {E: e}, {E: e}) for e in (-20.0, -20.0 + 1e-9, -20.0 + 1e-7)))
+    np.testing.assert_allclose(explore(close, "referenced").rows.x, np.array([-101e-9, -98e-9, 199e-9]) / 3, rtol=1e-4)
+    same = make(*((["Na"], {E: 0.1, "provenance": {"material_id": "a"}}, {E: 0.7, "provenance": {"material_id": "a"}}) for _ in range(3)))
+    within = explore(same, "within_material").rows
+    assert len(within) == 3 and not within.x.any() and not within.y.any()
+
+
 FORCES = {"forces": [[0.0, 3.0, 4.0], [0.0, -3.0, -4.0]]}
 TURNED = {"forces": [[0.0, -8.0, 6.0], [0.0, 0.0, 0.01]]}
 

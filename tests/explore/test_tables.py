@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from xfunc_core.analysis.agreement import Agreement, Estimate
+from xfunc_core.analysis.agreement import MIN_EFFECTIVE, Agreement, Estimate
 from xfunc_core.data.library import open_dataset
 from xfunc_core.data.pairs import pair_by_id
 from xfunc_core.data.query import Filter
@@ -17,7 +19,7 @@ from xfunc_core.explore.exploration import explore
 from xfunc_core.explore.selection import containing, kept, pair_names, queries_of
 from xfunc_core.explore.statistics import STATISTICS
 from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table, overall_table, overall_words
-from xfunc_core.quantities import ENERGY, FORCE, STRESS
+from xfunc_core.quantities import ENERGY, FORCE, STRESS, correlation_text
 
 E = "energy"
 
@@ -147,3 +149,23 @@ def test_all_but_ranks_can_be_shown_before_them(bundled_home) -> None:
     first, then = overall_words(found, ranks=False), overall_words(found, ranks=True)
     assert [title for title in then if first[title] != then[title]] == ["Spearman ρ", "Kendall τ"]
     assert first["Kendall τ"] == "…"
+
+
+@pytest.mark.parametrize(
+    ("r", "text"),
+    [(0.99996158, "0.99996"), (-0.99999999, "−0.99999999"), (1 - 1e-12, "1.0000"), (-1.0, "−1.0000"), (0.99994, "0.9999"), (0.5, "0.5000")],
+)
+def test_only_a_perfect_correlation_reads_as_one(r: float, text: str) -> None:
+    assert correlation_text(r) == text
+
+
+def test_ranks_of_moments_of_few_materials_are_those_of_scipy_and_have_no_interval(bundled_home: Path) -> None:
+    """Most of the 324 moments are 0 in both functionals, so that ρ is nearer to 1 than τ, which counts the few pairs out of order."""
+    root = bundled_home / "datasets"
+    found = explore(pair_by_id(open_dataset(root, "matpes-elements-pbe"), open_dataset(root, "matpes-elements-r2scan")), "magmom")
+    x, y, one = found.rows.x, found.rows.y, found.overall
+    assert one.spearman.value == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
+    assert one.kendall.value == pytest.approx(stats.kendalltau(x, y).statistic, abs=1e-12)
+    assert one.n_effective < MIN_EFFECTIVE["spearman"] and not one.spearman.has_interval and not one.kendall.has_interval
+    words = {key: STATISTICS[key].words(one, found.rows.compared.quantity) for key in ("spearman", "kendall")}
+    assert words == {"spearman": "0.99996", "kendall": "0.9976"}

@@ -19,6 +19,11 @@ NO_FORMATION = "pairs without both formation energies"
 ALONE = "pairs alone in their material and composition"
 SOLIDS = "pairs that are the elemental solids counted from, 0 by definition"
 
+ROUNDING = 1e-11
+"""Share of what is subtracted from each other up to which the difference of two energies counts as exactly zero: 1e-10 eV/atom of totals
+of 10 eV/atom. Where references fit exactly, as those of an element that one pair alone has, rounding leaves 1e-16 to 1e-14 of them;
+calculations are converged to 1e-7 at best."""
+
 Values = tuple[np.ndarray, np.ndarray]
 """PBE and r²SCAN."""
 
@@ -67,11 +72,12 @@ def formation(source: Source, keep: np.ndarray) -> ComparedRows:
 def elemental_solids(source: Source) -> tuple[np.ndarray, np.ndarray]:
     """Lowest energy per atom of each element among pairs of it alone, eV/atom, shape (2, 94), NaN where there is none; and which pairs
     hold both of these energies, shape (P,)."""
-    energies = np.stack([source.energy_pbe, source.energy_r2scan])
-    composition = source.composition
-    unary = np.flatnonzero((composition.max(axis=1) > 1 - 1e-9) & np.isfinite(energies).all(axis=0))
-    element = composition[unary].argmax(axis=1)
-    lowest = np.full((2, composition.shape[1]), np.inf)
+    energies, fractions = np.stack([source.energy_pbe, source.energy_r2scan]), source.fractions
+    whole = np.flatnonzero(fractions.data > 1 - 1e-9)
+    pair = np.searchsorted(fractions.indptr, whole, side="right") - 1
+    known = np.isfinite(energies[:, pair]).all(axis=0)
+    unary, element = pair[known], fractions.indices[whole[known]]
+    lowest = np.full((2, fractions.shape[1]), np.inf)
     for side in (0, 1):
         np.minimum.at(lowest[side], element, energies[side, unary])
     lowest[~np.isfinite(lowest)] = np.nan
@@ -87,7 +93,7 @@ def within_material(source: Source, keep: np.ndarray) -> ComparedRows:
     key = source.materials[rows.pair].astype(np.int64) * (formula.max(initial=0) + 1) + formula[rows.pair]
     code, n = np.unique(key, return_inverse=True, return_counts=True)[1:]
     alone = n[code] < 2
-    x, y = (values - (np.bincount(code, values) / n)[code] for values in (rows.x, rows.y))
+    x, y = (_difference(values, (np.bincount(code, values) / n)[code], np.abs(values)) for values in (rows.x, rows.y))
     left_out = rows.left_out | ({ALONE: int(alone.sum())} if alone.any() else {})
     return ComparedRows("within_material", x[~alone], y[~alone], rows.pair[~alone], None, left_out)
 
@@ -140,17 +146,32 @@ def _minus(
     words: str,
 ) -> ComparedRows:
     """Energies minus x·w of frames all of whose elements have a w; the others are counted by element."""
-    subtracted = (source.fractions @ np.stack([np.where(lacking, 0.0, w) for w in references], axis=1))[keep]
+    known_references = np.stack([np.where(lacking, 0.0, w) for w in references], axis=1)
+    subtracted = (source.fractions @ np.hstack([known_references, np.abs(known_references)]))[keep]
     bad = (source.fractions @ lacking.astype(float))[keep] > 0
     known = finite & ~bad
     left_out = {NO_ENERGIES: int((~finite).sum())} if not finite.all() else {}
     if (finite & bad).any():
-        holds = source.composition[keep[finite & bad]][:, lacking] > 0
-        counts = zip(np.flatnonzero(lacking), holds.sum(axis=0), strict=True)
-        by_element = ", ".join(f"{SYMBOLS[z]} {n:,}" for z, n in sorted(counts, key=lambda c: -c[1]) if n)
-        left_out[f"pairs with {words} ({by_element})"] = len(holds)
-    x, y = (energy[known] - subtracted[known, side] for side, energy in enumerate(energies))
+        counts = _pairs_of_elements(source, keep[finite & bad])
+        by_element = ", ".join(f"{SYMBOLS[z]} {counts[z]:,}" for z in np.argsort(-counts, kind="stable") if lacking[z] and counts[z])
+        left_out[f"pairs with {words} ({by_element})"] = int((finite & bad).sum())
+    x, y = (_difference(energy[known], subtracted[known, i], subtracted[known, i + 2]) for i, energy in enumerate(energies))
     return ComparedRows(key, x, y, keep[known], None, left_out)
+
+
+def _pairs_of_elements(source: Source, pairs: np.ndarray) -> np.ndarray:
+    """How many of the given pairs contain each element, shape (94,)."""
+    chosen = np.zeros(len(source), dtype=bool)
+    chosen[pairs] = True
+    fractions = source.fractions
+    return np.bincount(fractions.indices[np.repeat(chosen, np.diff(fractions.indptr))], minlength=fractions.shape[1])
+
+
+def _difference(energies: np.ndarray, others: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Energies minus others, eV/atom, where it is no more than `ROUNDING` of the given sizes exactly zero."""
+    difference = energies - others
+    difference[np.abs(difference) <= ROUNDING * sizes] = 0.0
+    return difference
 
 
 def _noted(rows: ComparedRows, note: str) -> ComparedRows:
