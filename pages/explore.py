@@ -18,7 +18,7 @@ from pages._ui.frame_card import frame_card, pair_card
 from pages._ui.pair_source import choose_source
 from pages._ui.periodic_table import element_box, element_chart
 from pages._ui.shell import clicked_frame, empty, page, plain, sentences, show, warn
-from xfunc_core.analysis.agreement import MIN_MATERIALS
+from xfunc_core.analysis.agreement import MIN_MATERIALS, Agreement
 from xfunc_core.analysis.groups import CHEMISTRIES, Attribution
 from xfunc_core.analysis.paper import PEARSON_RAW, PEARSON_REFERENCED
 from xfunc_core.data.query import EVERYTHING, LABELS
@@ -40,7 +40,17 @@ from xfunc_core.explore.lacking import lacking_sentence
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
 from xfunc_core.explore.shifts import shift_table
 from xfunc_core.explore.statistics import Statistic, statistics_of
-from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table, overall_words
+from xfunc_core.explore.tables import (
+    PARTS,
+    agreed_by_element,
+    chemistry_table,
+    element_table,
+    furthest_table,
+    number_table,
+    overall_reasons,
+    overall_words,
+    reason_table,
+)
 from xfunc_core.plots.agreement import agreement_figure
 from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.one_sided import one_sided_figure
@@ -154,7 +164,9 @@ def _card(found: Exploration, pair: int, key: str) -> None:
 
 def _statistics(found: Exploration, place: DeltaGenerator, ranks: bool) -> None:
     """All numbers of all rows; ranks take longest, so that everything else is drawn before."""
-    place.table(overall_words(found, ranks), border="horizontal")
+    with place.container():
+        st.table(overall_words(found, ranks), border="horizontal")
+        warn(overall_reasons(found, ranks))
 
 
 def _scatter(found: Exploration, words: list[str], selected: np.ndarray | None, dark: bool) -> go.Figure:
@@ -173,14 +185,17 @@ def _tabs(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
 
 
 def _per_element(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
-    table = element_table(found, chosen, _part(found))
-    _wide(table)
+    keys = _part(found)
+    _wide(element_table(found, chosen, keys))
+    _reasons(agreed_by_element(found, chosen, keys), found, "Element", keys)
     table_download(lambda: number_table(found.by_element, found.rows.compared, "element"), f"explore-{asked.quantity}-elements")
     st.caption(f"{Attribution(asked.attribution).sentence} Intervals of 95 % resample materials; {TOO_FEW} means fewer than {MIN_MATERIALS} materials.")
 
 
 def _per_chemistry(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
-    _wide(chemistry_table(found, _part(found)))
+    keys = _part(found)
+    _wide(chemistry_table(found, keys))
+    _reasons(found.by_chemistry, found, "Chemistry", keys)
     table_download(lambda: number_table(found.by_chemistry, found.rows.compared, "chemistry"), f"explore-{asked.quantity}-chemistries")
     with st.expander("What belongs where"):
         st.markdown("\n".join(f"- **{name}** {words}" for name, words in CHEMISTRIES.items()))
@@ -207,6 +222,13 @@ def _part(found: Exploration) -> tuple[str, ...]:
     if found.rows.one_sided:
         return ()
     return PARTS[st.segmented_control("Statistics", list(PARTS), default=next(iter(PARTS)), required=True, key="statistics", bind="query-params", persist_state="session", label_visibility="collapsed")]
+
+
+def _reasons(agreed: Mapping[str, Agreement], found: Exploration, title: str, keys: tuple[str, ...]) -> None:
+    table = reason_table(agreed, found.rows.compared, title, keys)
+    if len(table):
+        with st.expander("Why some numbers or intervals are missing", icon=":material/help:"):
+            _wide(table)
 
 
 def _wide(table: pd.DataFrame) -> None:

@@ -18,7 +18,17 @@ from xfunc_core.explore.compared import COMPARED
 from xfunc_core.explore.exploration import explore
 from xfunc_core.explore.selection import containing, kept, pair_names, queries_of
 from xfunc_core.explore.statistics import STATISTICS
-from xfunc_core.explore.tables import PARTS, chemistry_table, element_table, furthest_table, number_table, overall_table, overall_words
+from xfunc_core.explore.tables import (
+    PARTS,
+    chemistry_table,
+    element_table,
+    furthest_table,
+    number_table,
+    overall_reasons,
+    overall_table,
+    overall_words,
+    reason_table,
+)
 from xfunc_core.quantities import ENERGY, FORCE, STRESS, correlation_text
 
 E = "energy"
@@ -169,3 +179,19 @@ def test_ranks_of_moments_of_few_materials_are_those_of_scipy_and_have_no_interv
     assert one.n_effective < MIN_EFFECTIVE["spearman"] and not one.spearman.has_interval and not one.kendall.has_interval
     words = {key: STATISTICS[key].words(one, found.rows.compared.quantity) for key in ("spearman", "kendall")}
     assert words == {"spearman": "0.99996", "kendall": "0.9976"}
+
+
+def test_what_has_no_interval_says_why(bundled_home) -> None:
+    few, flat = "No interval: 7 materials.", "Not defined: constant."
+    agreed = {
+        "O": Agreement(9, 7, 7.0, pearson=Estimate(0.5, why=few), slope=Estimate(1.0, why=few), mae=Estimate(0.1, 0.0, 0.2)),
+        "Fe": Agreement(9, 9, 9.0, pearson=Estimate(why=flat), slope=Estimate(1.0, 0.9, 1.1)),
+    }
+    table = reason_table(agreed, COMPARED["total"], "Element")
+    assert table.to_numpy().tolist() == [["O", "Pearson r, Slope", few], ["Fe", "Pearson r", flat]]
+    assert list(table.columns) == ["Element", "Without", "Why"]
+    assert reason_table(agreed, COMPARED["total"], "Element", ["slope"]).to_numpy().tolist() == [["O", "Slope", few]]
+    root = bundled_home / "datasets"
+    found = explore(pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan")), "total")
+    object.__setattr__(found, "quick", agreed["O"])
+    assert overall_reasons(found, ranks=False) == [f"Pearson r, Slope: {few}"]

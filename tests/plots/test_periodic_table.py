@@ -78,7 +78,7 @@ def test_elements_with_data_but_no_value_look_neither_absent_nor_coloured():
     ("untold", "words"),
     [
         ({}, ["no data"]),
-        ({"Fe": "too few to say"}, ["no data", "too few to say"]),
+        ({"Fe": "Too few to say: 2 rows."}, ["no data", "too few to say"]),
         ({"Fe": "too few to say", "O": "–"}, ["no data", "data, but no number"]),
     ],
 )

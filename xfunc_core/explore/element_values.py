@@ -36,7 +36,8 @@ def element_values(found: Exploration, shown: Statistic) -> dict[str, float]:
 def untold_elements(found: Exploration, shown: Statistic) -> dict[str, str]:
     """Why nothing is said of an element that has rows, by symbol in order of Z."""
     agreements = found.by_element if shown.key in RANKS else found.quick_by_element
-    return {symbol: shown.words(one, found.rows.compared.quantity) for symbol, one in agreements.items() if not shown.of(one).known}
+    untold = {symbol: one for symbol, one in agreements.items() if not shown.of(one).known}
+    return {symbol: shown.of(one).why or shown.words(one, found.rows.compared.quantity) for symbol, one in untold.items()}
 
 
 def element_counts(found: Exploration) -> dict[str, int]:

@@ -23,9 +23,13 @@ PARTS = {"Correlation": ("pearson", "spearman", "kendall"), "Line": ("slope", "s
 
 def element_table(found: Exploration, symbols: Sequence[str] = (), keys: Sequence[str] = ()) -> pd.DataFrame:
     """One row an element, formatted; only the given elements and statistics if any are given."""
+    return _formatted(found, "Element", agreed_by_element(found, symbols, keys), keys)
+
+
+def agreed_by_element(found: Exploration, symbols: Sequence[str] = (), keys: Sequence[str] = ()) -> dict[str, Agreement]:
+    """Agreement of the given elements, without coefficients of ranks where other statistics are given."""
     agreed = found.by_element if not keys or set(RANKS) & set(keys) else found.by_element_without_ranks
-    rows = {symbol: one for symbol, one in agreed.items() if not symbols or symbol in symbols}
-    return _formatted(found, "Element", rows, keys)
+    return {symbol: one for symbol, one in agreed.items() if not symbols or symbol in symbols}
 
 
 def chemistry_table(found: Exploration, keys: Sequence[str] = ()) -> pd.DataFrame:
@@ -57,6 +61,23 @@ def furthest_table(found: Exploration, n: int = 100) -> pd.DataFrame:
 def overall_table(explorations: Iterable[Exploration]) -> pd.DataFrame:
     """One row a quantity, formatted; numbers with their units, since quantities differ."""
     return pd.DataFrame([_overall(found) for found in explorations])
+
+
+def reason_table(agreements: Mapping[str, Agreement], compared: Compared, title: str, keys: Sequence[str] = ()) -> pd.DataFrame:
+    """Which statistics of which group have no value or no interval, and why, one row a reason; only the given statistics if any are."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, one in agreements.items():
+        for key, statistic in statistics_of(compared).items():
+            if (not keys or key in keys) and (why := statistic.of(one).why):
+                found.setdefault((name, why), []).append(statistic.label)
+    return pd.DataFrame([(name, ", ".join(labels), why) for (name, why), labels in found.items()], columns=[title, "Without", "Why"])
+
+
+def overall_reasons(found: Exploration, ranks: bool) -> list[str]:
+    """Why statistics of all rows have no value or no interval, such as ``Kendall τ: No interval: …``, one reason a line."""
+    agreed = found.overall if ranks else found.quick
+    keys = [key for key in statistics_of(found.rows.compared) if ranks or key not in RANKS]
+    return [f"{labels}: {why}" for _, labels, why in reason_table({"all": agreed}, found.rows.compared, "", keys).itertuples(index=False)]
 
 
 def overall_words(found: Exploration, ranks: bool) -> dict[str, str]:

@@ -21,6 +21,8 @@ GAP = 0.03
 F_BLOCK_UP = 0.6
 """Rows 9 and 10 move up by this, so that a small gap parts the f-block from the table."""
 NO_DATA = "no data"
+_HOVER_WIDTH = 44
+"""Characters in a line of a reason on hover."""
 _LEGEND_ROW = 3.12
 """Where the words on cells without a colour stand, in rows."""
 _SWATCH = 0.17
@@ -193,7 +195,7 @@ def _legend(reasons: Collection[str], c: Palette) -> tuple[list[dict[str, object
     """What the cells without a colour mean: boxes and words in the room under the colour bar."""
     entries = [(9.0, NO_DATA, _box(9.0, _LEGEND_ROW, faded(c.missing, 0.55), _SWATCH))]
     if reasons:
-        words = TOO_FEW if set(reasons) == {TOO_FEW} else "data, but no number"
+        words = TOO_FEW if all(reason.lower().startswith(TOO_FEW) for reason in reasons) else "data, but no number"
         entries.append((4.1, words, _untold_box(4.1, _LEGEND_ROW, c, _SWATCH)))
     boxes = [box for _, _, box in entries]
     look = {"y": _LEGEND_ROW, "xanchor": "left", "yanchor": "middle", "font": {"size": 11, "color": c.muted}, "showarrow": False}
@@ -216,7 +218,7 @@ def _add_targets(fig: go.Figure, said: Mapping[str, str], absent: str, counts: M
 
 
 def _hover(element: Element, said: str, counts: Mapping[str, int]) -> str:
-    lines = [f"<b>{element.name}</b> (Z = {element.z})", said]
+    lines = [f"<b>{element.name}</b> (Z = {element.z})", *wrap(said, _HOVER_WIDTH)]
     if element.symbol in counts:
         lines.append(f"N = {count_text(int(counts[element.symbol]))}")
     return "<br>".join(lines)
@@ -238,4 +240,10 @@ def _add_colour_bar(fig: go.Figure, scale: ColourScale, number_format: Callable[
 
 def _title(text: str, c: Palette) -> dict[str, object]:
     place = {"x": 7.5, "y": 0.6, "xanchor": "center", "yanchor": "top"}
-    return {**place, "text": "<br>".join(wrap(text, TITLE_WIDTH)), "font": {"size": 13, "color": c.text}, "showarrow": False, "name": "title"}
+    return {
+        **place,
+        "text": "<br>".join(wrap(text, TITLE_WIDTH)),
+        "font": {"size": 13, "color": c.text},
+        "showarrow": False,
+        "name": "title",
+    }
