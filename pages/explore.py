@@ -23,7 +23,7 @@ from xfunc_core.analysis.groups import CHEMISTRIES, Attribution
 from xfunc_core.analysis.paper import PEARSON_RAW, PEARSON_REFERENCED
 from xfunc_core.data.query import EVERYTHING, LABELS
 from xfunc_core.errors import DataError
-from xfunc_core.explore.compared import COMPARED, Source
+from xfunc_core.explore.compared import COMPARED, N_TITLES, Source
 from xfunc_core.explore.element_values import (
     COUNTS,
     cell_text,
@@ -67,6 +67,8 @@ _HINTS = {
 }
 _ELEMENTS = "explore_elements"
 _ROWS = 12
+_COUNT_WIDTH, _NUMBER_WIDTH = 84, 216
+"""Pixels of columns: three statistics with their intervals are as wide as a page on 1400 pixels."""
 _LISTED = 1000
 """Rows sent to the browser of what may be hundreds of thousands."""
 
@@ -232,8 +234,11 @@ def _reasons(agreed: Mapping[str, Agreement], found: Exploration, title: str, ke
 
 
 def _wide(table: pd.DataFrame) -> None:
-    """A table whose first column stays where the others, on a narrow screen, are scrolled."""
-    st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content", column_config={table.columns[0]: st.column_config.Column(pinned=True)})
+    """A table whose first column stays where the others, on a narrow screen, are scrolled; counts leave the room to intervals."""
+    counts = (*N_TITLES.values(), "Materials")
+    look = {name: st.column_config.Column(width=_COUNT_WIDTH if name in counts else _NUMBER_WIDTH) for name in table.columns[1:]}
+    look[table.columns[0]] = st.column_config.Column(pinned=True)
+    st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content", column_config=look)
 
 
 def _paper(asked: loaders.Asked, explored: Exploration, chosen: list[str]) -> None:

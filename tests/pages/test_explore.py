@@ -350,7 +350,7 @@ def test_weighting_by_composition_changes_the_element_not_the_whole(home, screen
     statistics = shown(page)
     page.choose("attribution_frames", Attribution.WEIGHTED)
     assert shown(page) == statistics
-    table = page.choose("statistics", "Difference").table("Element", "Mean r²SCAN − PBE (eV/atom)").set_index("Element")
+    table = page.choose("statistics", "Shift and line").table("Element", "Mean r²SCAN − PBE (eV/atom)").set_index("Element")
     assert "with the atomic fraction of that element" in note(scatter(page))
     sites = {d["matpes_id"]: symbols_of(d) for d in raw[XFUNC_DFT[1]]}
     share = np.array([sites[i].count("O") / len(sites[i]) for i in frames.ids])

@@ -17,7 +17,7 @@ from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.statistics import statistics_of
 from xfunc_core.quantities import MISSING, PENDING, TOO_FEW, Functional, count_text
 
-PARTS = {"Correlation": ("pearson", "spearman", "kendall"), "Line": ("slope", "spread"), "Difference": ("shift", "mae", "rmse")}
+PARTS = {"Correlation": ("pearson", "spearman", "kendall"), "Shift and line": ("shift", "slope", "spread"), "Errors": ("mae", "rmse")}
 """Statistics that stand side by side on a page; all together, with their intervals, are wider than a screen."""
 
 
