@@ -230,7 +230,7 @@ def _reasons(agreed: Mapping[str, Agreement], found: Exploration, title: str, ke
     table = reason_table(agreed, found.rows.compared, title, keys)
     if len(table):
         with st.expander("Why some numbers or intervals are missing", icon=":material/help:"):
-            _wide(table)
+            st.dataframe(table, hide_index=True)
 
 
 def _wide(table: pd.DataFrame) -> None:
