@@ -57,8 +57,11 @@ def click_point(page, point) -> None:
 
 
 def settled(page) -> None:
-    page.wait_for_timeout(500)  # until the click has reached the server
+    """Wait until the server has heard of what was done, and everything down to the last figure has its place."""
+    page.wait_for_timeout(500)
     page.locator("[data-testid=stStatusWidget]").wait_for(state="detached")
+    page.locator(".js-plotly-plot").nth(2).locator(".nsewdrag").first.wait_for(state="attached")
+    page.wait_for_timeout(1000)
 
 
 def test_elements_are_chosen_by_clicks_filter_the_pairs_and_come_back_after_a_reload(browser_page, serve, frames) -> None:
