@@ -96,11 +96,16 @@ def case(kind: str, m: int, dtype: torch.dtype, seed: int = 0) -> Case:
     )
 
 
-def training_step(case: Case, operations: ModuleType, trained: list[Tensor] | None = None) -> list[np.ndarray]:
-    """Outputs, their slopes, and the gradients of a loss on both with respect to everything, or to some: as a training step takes them."""
+def training_step(case: Case, operations: ModuleType, trained: list[Tensor] | None = None, backwards: bool = False) -> list[np.ndarray]:
+    """Outputs, their slopes, and the gradients of a loss on both with respect to everything, or to some: as a training step takes them.
+
+    ``backwards`` has the gradient of the output lie column by column in memory.
+    """
     rng = np.random.default_rng(1)
     out = case.run(operations)
     target = torch.tensor(rng.normal(size=out.shape), dtype=out.dtype)
+    if backwards:
+        out.register_hook(lambda gradient: gradient.t().contiguous().t())
     with compiled.slopes_only():
         slopes = torch.autograd.grad((out * out * target).sum(), case.inputs, create_graph=True)
     loss = sum((s * torch.tensor(rng.normal(size=s.shape), dtype=s.dtype)).sum() for s in slopes) + (out * target).sum()
@@ -219,6 +224,47 @@ def rebuilt(made: Case, tensors: list[Tensor] | tuple[Tensor, ...]) -> Case:
     matrix = None if made.own.matrix is None else left.pop(0)
     gate = Gate(*(None if p is None else left.pop(0) for p in made.gate))
     return Case(made.kind, made.edges, at_first, at_second, Own(rows, matrix), weight, gate)
+
+
+# --- whatever way the tensors lie in memory ---------------------------------------------------
+
+
+def transposed(tensor: Tensor) -> Tensor:
+    """The same values, column by column."""
+    return tensor.detach().t().contiguous().t().requires_grad_()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_need_not_be_contiguous(kind: str) -> None:
+    """A transposed gradient of the output included, as a loss on a transposed output sends back."""
+    made = case(kind, 200, torch.float64)
+    strided = Edges(*(torch.stack([owner, owner], dim=1)[:, 0] for owner in made.edges))
+    other = made._replace(
+        edges=strided,
+        at_first=transposed(made.at_first),
+        at_second=transposed(made.at_second),
+        own=Own(*map(transposed, made.own)),
+        weight=transposed(made.weight),
+    )
+    assert not any(t.is_contiguous() for t in (*strided, *other.inputs))
+    found = training_step(other, compiled, backwards=True)
+    assert errors(found, training_step(made, compiled)).max() < 1e-14
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_edges_may_be_counted_in_int32(kind: str) -> None:
+    made = case(kind, 200, torch.float32)
+    other = made._replace(edges=Edges(*(owner.int() for owner in made.edges)))
+    assert torch.equal(other.run(compiled), made.run(compiled))
+
+
+@pytest.mark.parametrize("owner", [-1, 9])
+@pytest.mark.parametrize("end", Edges._fields)
+def test_edges_to_nowhere_are_an_error(end: str, owner: int) -> None:
+    made = case("angles", 200, torch.float32)
+    getattr(made.edges, end)[17] = owner
+    with pytest.raises(IndexError, match="and there are 9"):
+        made.run(compiled)
 
 
 # --- edges of the numbers ---------------------------------------------------------------------

@@ -20,7 +20,13 @@ _POINTERS = (
     *("g_linear", "g_bias", "g_scale", "g_shift", "g_own_weight"),
     *("t_first", "t_second", "t_features", "t_weight", "c_out", "c_y", "c_pre", "c_weight"),
 )
-"""As in ``Args`` of kernels.cpp, in the same order."""
+"""As in ``Args`` of blocks.h, in the same order."""
+_WRITTEN = {
+    "forward": ("own", "pre", "y", "out"),
+    "backward": ("g_h", "g_first", "g_second", "g_features", "g_weight", "g_linear", "g_bias", "g_scale", "g_shift", "g_own_weight"),
+    "double_backward": ("c_out", "c_y", "c_pre", "c_weight", "g_linear", "g_scale", "g_shift", "g_own_weight"),
+}
+"""What each kernel fills."""
 
 
 class _Args(ctypes.Structure):
@@ -59,13 +65,28 @@ def call(kernel: str, shape: Shape, dtype: torch.dtype, **tensors: Tensor | None
     """Run a kernel (``forward``, ``backward``, ``double_backward``) on tensors under the names of ``Args``; absent ones are null.
 
     Inputs that are not contiguous are copied; outputs must be contiguous.
+
+    Raises:
+        IndexError: an edge joins owners that are not there.
     """
     library = kernels().library
     assert library is not None
     held = {name: t.contiguous() for name, t in tensors.items() if t is not None}
     assert all(t.dtype == dtype for t in held.values())
+    assert all(held[name] is tensors[name] for name in _WRITTEN[kernel] if name in held), "a kernel would fill a copy"
+    held |= {name: _checked(owner, n) for name, owner, n in zip(Edges._fields, shape.edges, (shape.n_first, shape.n_second), strict=True)}
     counts = (shape.positions, shape.n_first, shape.n_second, shape.n_weight, shape.paired, torch.get_num_threads())
-    pointers = {name: t.data_ptr() for name, t in (held | shape.edges._asdict()).items()}
+    pointers = {name: t.data_ptr() for name, t in held.items()}
     args = _Args(*counts, *(pointers.get(name) for name in _POINTERS))
     function = getattr(library, f"{kernel}_{'float' if dtype == torch.float32 else 'double'}")
     function(ctypes.byref(args), shape.linear)
+
+
+def _checked(owner: Tensor, n: int) -> Tensor:
+    """Owners of edges as the kernels read them, which look at nothing before they follow them."""
+    owner = owner.to(torch.int64).contiguous()
+    if len(owner):
+        low, high = map(int, owner.aminmax())
+        if low < 0 or high >= n:
+            raise IndexError(f"edges join owners {low} to {high}, and there are {n}")
+    return owner

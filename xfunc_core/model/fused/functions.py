@@ -100,9 +100,9 @@ class _Slopes(Function):
     def backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         g_out, g_h, *saved = ctx.saved_tensors
         tensors = _saved(saved)
-        room = _room(tensors, _PARAMETERS) | {"c_out": torch.empty_like(g_out), "c_pre": g_out.new_empty(ctx.shape.positions, PAIR)}
+        room = _room(tensors, _PARAMETERS) | {"c_out": g_out.new_empty(g_out.shape), "c_pre": g_out.new_empty(ctx.shape.positions, PAIR)}
         if ctx.shape.linear:
-            room |= {"c_y": torch.empty_like(tensors["y"]), "c_weight": torch.empty_like(tensors["weight"])}
+            room |= {"c_y": torch.empty_like(tensors["y"]), "c_weight": g_out.new_empty(tensors["weight"].shape)}
         given = dict(zip(("t_first", "t_second", "t_features", None, "t_weight"), tangents, strict=True))
         del given[None]
         call("double_backward", ctx.shape, g_out.dtype, **tensors, g_out=g_out, g_h=g_h, **given, **room)
