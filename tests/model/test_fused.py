@@ -270,11 +270,15 @@ def test_edges_to_nowhere_are_an_error(end: str, owner: int) -> None:
 # --- edges of the numbers ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7FC00001, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFC00081], ids=hex)
+@pytest.mark.parametrize("where", ["at_first", "shift", "scale"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_number_stays_none(kind: str) -> None:
+def test_what_is_no_number_stays_none(kind: str, where: str, bits: int) -> None:
+    """Whichever of the millions of NaNs it is."""
     made = case(kind, 100, torch.float32)
+    spoilt = made.at_first if where == "at_first" else made.parameters[where]
     with torch.no_grad():
-        made.at_first[3, 5] = torch.nan
+        spoilt.view(torch.int32)[1, 5] = np.uint32(bits).view(np.int32).item()
     ours, theirs = made.run(compiled), made.run(plain)
     assert torch.equal(ours.isnan(), theirs.isnan()) and ours.isnan().any() and not ours.isnan().all()
 

@@ -213,4 +213,3 @@ template <class T, bool LINEAR> void double_backward(Args<T>& a) {
 EXPORT(forward, float) EXPORT(forward, double)
 EXPORT(backward, float) EXPORT(backward, double)
 EXPORT(double_backward, float) EXPORT(double_backward, double)
-extern "C" long args_size() { return sizeof(xfunc::Args<float>); }

@@ -70,7 +70,7 @@ template <class T> inline T mean(const Row<T>& a, const Row<T>& b) {
 inline Vec<float> sigmoid(Vec<float> x) {
     typedef int32_t Int __attribute__((vector_size(VECTOR_BYTES)));
     Vec<float> z = -x;
-    z = z > 80.0f ? Vec<float>{} + 80.0f : z;  // NaN stays NaN
+    z = z > 80.0f ? Vec<float>{} + 80.0f : z;
     z = z < -80.0f ? Vec<float>{} - 80.0f : z;
     const Vec<float> shifted = z * 1.44269504088896341f + 12582912.0f;  // adding 1.5 * 2^23 rounds to an integer
     const Vec<float> n = shifted - 12582912.0f;
@@ -87,7 +87,7 @@ inline Vec<float> sigmoid(Vec<float> x) {
     std::memcpy(&bits, &p, sizeof bits);
     bits += power << 23;
     std::memcpy(&p, &bits, sizeof bits);
-    return 1.0f / (p + 1.0f);
+    return x != x ? x : 1.0f / (p + 1.0f);  // the low bits of a NaN may have made a number of it
 }
 inline Vec<double> sigmoid(Vec<double> x) {
     for (int i = 0; i < LANES<double>; i++) x[i] = 1 / (1 + std::exp(-x[i]));
