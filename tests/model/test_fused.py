@@ -1,11 +1,8 @@
-"""The compiled kernels against the plain operations and finite differences, in both precisions, and what happens without a compiler."""
+"""The compiled kernels against the plain operations and finite differences, in both precisions."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
@@ -16,10 +13,10 @@ from torch import Tensor
 
 from xfunc_core.model import operations as plain
 from xfunc_core.model.fused import functions as compiled
-from xfunc_core.model.fused import library
+from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.operations import Edges, Gate, Own
 
-pytestmark = pytest.mark.skipif(library.kernels().library is None, reason=library.kernels().reason)
+pytestmark = pytest.mark.skipif(kernels().library is None, reason=kernels().reason)
 KINDS = ("atoms", "angles", "update")
 
 
@@ -295,39 +292,3 @@ def test_parameter_gradients_are_not_dropped_in_silence() -> None:
     made = case("atoms", 10, torch.float32)
     with pytest.raises(RuntimeError, match="use the plain operations"):
         torch.autograd.grad(made.run(compiled).sum(), made.gate.linear, create_graph=True)
-
-
-# --- compiling --------------------------------------------------------------------------------
-
-
-def test_kernels_are_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(library, "user_cache_path", lambda name: tmp_path / name)
-    first = library._built()
-    stamp = first.stat().st_mtime_ns
-    assert library._built() == first and first.stat().st_mtime_ns == stamp
-    assert [path.name for path in first.parent.iterdir()] == [first.name]  # nothing else is left
-    assert first.parent.stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.parametrize(
-    ("compiler", "reason"), [("no-such-compiler", "no-such-compiler"), ("false", "false failed"), ("", "no C++ compiler")]
-)
-def test_without_a_compiler_the_engine_says_so_and_goes_on(compiler: str, reason: str, tmp_path: Path) -> None:
-    code = """
-import logging, sys
-from xfunc_core.model.fused import library
-from xfunc_core.model.weights import load_engine, shipped_checkpoint
-logging.basicConfig(level=logging.WARNING, format="logged: %(message)s")
-engine = load_engine(shipped_checkpoint("0.3.0"))
-print(engine.kernels, engine.kernels, sep="\\n", file=sys.stdout)
-"""
-    environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PATH": "/nowhere" if compiler == "" else "/usr/bin:/bin"}
-    if compiler:
-        environment["CXX"] = compiler
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    said = [line for line in done.stdout.splitlines() if "kernels" in line]
-    assert len(said) == 2 and reason in said[0] and "plain torch" in said[0]
-    assert done.stderr.count("logged: ") == 1

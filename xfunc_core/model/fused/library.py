@@ -5,15 +5,18 @@ Where there is no compiler, or the result does not load, there are no kernels, a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,41 +60,80 @@ class Loaded:
 def kernels() -> Loaded:
     """Load the kernels, compiling them if this machine has not yet; logs once if there are none."""
     try:
-        loaded = Loaded(_load(_built()), "")
-    except (OSError, subprocess.SubprocessError, RuntimeError) as error:
+        loaded = Loaded(_found_or_built(), "")
+    except (OSError, subprocess.SubprocessError, RuntimeError, ValueError) as error:
         loaded = Loaded(None, f"no compiled kernels ({_first_line(error)}): the engine computes in plain torch, two to three times slower")
         _LOG.warning("%s", loaded.reason)
     return loaded
 
 
-def _built() -> Path:
-    """The shared library, compiled unless the cache holds it; whoever compiles at the same time writes the same file."""
+def _found_or_built() -> ctypes.CDLL:
+    """From the user's cache, or compiled into it; where nothing can be written there, compiled for this process alone."""
     compiler = _compiler()
-    folder = user_cache_path("xfunc") / "kernels"
-    target = folder / f"{_key(compiler)}.so"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            built = Path(scratch) / target.name
-            command = [compiler, *FLAGS, *_threads(), "-o", str(built), str(Path(__file__).parent / SOURCES[0])]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_COMPILE)
-            if done.returncode:
-                raise RuntimeError(f"{compiler} failed: {done.stderr.strip() or done.returncode}")
-            os.replace(built, target)
+    folder, key = user_cache_path("xfunc") / "kernels", _key(compiler)
+    found = _found(folder, key)
+    if found is not None:
+        return _load(found)
+    with _place(folder) as place:
+        return _load(_built(compiler, place, key))
+
+
+def _found(folder: Path, key: str) -> Path | None:
+    """A library whose content is still what its name says. Others go: to load a truncated one ends the process."""
+    for path in sorted(folder.glob(f"{key}-*.so")):
+        if path.name == _name(key, path):
+            return path
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return None
+
+
+def _built(compiler: list[str], folder: Path, key: str) -> Path:
+    """The shared library, compiled into a folder; whoever compiles at the same time writes a file as good."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        built = Path(scratch) / "kernels.so"
+        command = [*compiler, *FLAGS, *_threads(), "-o", str(built), str(Path(__file__).parent / SOURCES[0])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_COMPILE)
+        if done.returncode:
+            raise RuntimeError(f"{compiler[0]} failed: {done.stderr.strip() or done.returncode}")
+        target = folder / _name(key, built)
+        os.replace(built, target)
     return target
 
 
-def _compiler() -> str:
-    chosen = os.environ.get("CXX") or next((name for name in ("g++", "clang++") if shutil.which(name)), None)
-    if chosen is None:
+@contextlib.contextmanager
+def _place(folder: Path) -> Iterator[Path]:
+    """Where to compile into: the folder, or else one that goes away again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_writable = os.access(folder, os.W_OK)
+    except OSError:
+        is_writable = False
+    if is_writable:
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory() as own:
+            yield Path(own)
+
+
+def _name(key: str, path: Path) -> str:
+    """Of the library at a path: what it was made from, and what it is."""
+    return f"{key}-{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}.so"
+
+
+def _compiler() -> list[str]:
+    """The command and its options, as ``CXX`` may hold them."""
+    chosen = shlex.split(os.environ.get("CXX", "")) or [name for name in ("g++", "clang++") if shutil.which(name)][:1]
+    if not chosen:
         raise RuntimeError("this machine has no C++ compiler: install g++ for speed")
     return chosen
 
 
-def _key(compiler: str) -> str:
+def _key(compiler: list[str]) -> str:
     """Of everything that the library depends on: sources, flags, compiler, processor."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=SECONDS_TO_COMPILE).stdout
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=SECONDS_TO_COMPILE).stdout
     parts = [(Path(__file__).parent / name).read_text() for name in SOURCES] + [
+        *compiler,
         *FLAGS,
         *_threads(),
         version,
