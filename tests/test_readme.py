@@ -28,6 +28,13 @@ def test_make_knows_the_two_commands() -> None:
         assert subprocess.run(["make", "-n", goal], cwd=ROOT, capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/setup.md"])
+def test_what_apt_is_to_install_is_all_that_is_called(page: str) -> None:
+    """A compiler included: without one CHGNet runs, but several times slower."""
+    [packages] = re.findall(r"sudo apt install (git [\w+ -]+)", (ROOT / page).read_text())
+    assert set(packages.split()) == {"git", "make", "g++", "python3-venv"}
+
+
 def test_every_command_that_a_page_names_exists() -> None:
     named = {command for page in PAGES for command in re.findall(r"-m xfunc_core ([a-z][a-z-]+)", page.read_text())}
     help_text = subprocess.run([sys.executable, "-m", "xfunc_core", "--help"], cwd=ROOT, capture_output=True, text=True).stdout
