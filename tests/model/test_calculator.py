@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import CalculatorSetupError
@@ -101,11 +102,24 @@ def test_energies_alone_leave_forces_to_be_computed_when_asked_for() -> None:
     assert atoms.get_forces().shape == (len(atoms), 3)
 
 
+@pytest.mark.parametrize("flushes", [False, True])
+def test_denormals_of_the_caller_stay_as_they_were(flushes: bool) -> None:
+    """Python's, numpy's and torch's alike: the mode is one of the thread."""
+    atoms = with_calculator(CRYSTALS[3], CHGNetCalculator())
+    torch.set_flush_denormal(flushes)
+    try:
+        atoms.get_potential_energy()
+        halves = np.array([np.finfo(np.float64).tiny]) / 2, torch.tensor([torch.finfo(torch.float32).tiny]) / 2
+    finally:
+        torch.set_flush_denormal(False)
+    assert [bool(half[0] == 0) for half in halves] == [flushes, flushes]
+
+
 @pytest.mark.parametrize(
     ("atoms", "reason"),
     [
         (molecule("H2O"), "knows only crystals: set atoms\\.pbc = True"),
-        (Atoms("He", cell=[9, 9, 9], pbc=True), "cannot take these 1 atoms: atom 1 has no neighbour within 6 Å"),
+        (Atoms("He", cell=[9, 9, 9], pbc=True), "cannot take these 1 atoms, here counted from 1: atom 1 has no neighbour within 6 Å"),
         (Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.1]], cell=[5, 5, 5], pbc=True), "atoms 1 and 2 are 0.1 Å apart"),
         (Atoms("Cf", cell=[3, 3, 3], pbc=True), "atomic number 98, and CHGNet knows 1 to 94"),
         (Atoms("Cu", positions=[[np.nan, 0, 0]], cell=[3, 3, 3], pbc=True), "the position of atom 1 is not finite"),

@@ -140,6 +140,8 @@ BAD = {
     "it holds no atom": changed(numbers=np.array([], dtype=int), positions=np.empty((0, 3))),
     "it holds the atomic number 95, and CHGNet knows 1 to 94 (plutonium)": changed(numbers=np.array([11, 95])),
     "it holds the atomic number 0, and CHGNet knows 1 to 94 (plutonium)": changed(numbers=np.array([0, 11])),
+    "it holds the atomic number nan, and CHGNet knows 1 to 94 (plutonium)": changed(numbers=np.array([11, np.nan])),
+    "it holds the atomic number 17.5, and CHGNet knows 1 to 94 (plutonium)": changed(numbers=np.array([11, 17.5])),
     "its lattice holds a number that is not finite": changed(lattice=np.diag([4, np.inf, 4])),
     "the position of atom 2 is not finite": changed(positions=np.array([[0, 0, 0], [np.nan, 0, 0]])),
     "the position of atom 2 is more than 1,000,000 Å from the origin": changed(positions=np.array([[0, 0, 0], [1e300, 0, 0]])),

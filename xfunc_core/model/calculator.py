@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from xfunc_core.model.weights import load_engine
 
 class CHGNetCalculator(Calculator):
     """Energy (eV), forces (eV/Å), stress (eV/Å³, Voigt, positive under tension) and absolute magnetic moments (μB) of a crystal.
+
+    An atom without neighbour within 6 Å is an error, where chgnet's own calculator warns and goes on: no training data hold
+    such an atom, so its energy means nothing, and dynamics that lose one should stop.
 
     Raises, from any property:
         ase.calculators.calculator.CalculatorSetupError: the atoms are not periodic in all directions, or have no crystal
@@ -41,7 +45,6 @@ class CHGNetCalculator(Calculator):
             DataError: the checkpoint cannot be used.
         """
         super().__init__(**options)
-        torch.set_flush_denormal(True)  # some CPU kernels run a hundred times slower on denormals
         found = load_pretrained() if model is None else model
         self.model = (found if isinstance(found, Engine) else load_engine(Path(found))).to(device)
 
@@ -52,12 +55,23 @@ class CHGNetCalculator(Calculator):
         super().calculate(atoms, list(properties or self.implemented_properties), list(system_changes))
         slopes = {"forces", "stress"} & set(properties or self.implemented_properties)
         batch = collate([_graph(self.atoms)], next(self.model.network.parameters()).dtype).to(self.model.references.device)
-        with torch.no_grad():
+        with torch.no_grad(), _flushed_denormals():
             out = {key: value.double().cpu().numpy() for key, value in self.model(batch, "efsm" if slopes else "em").items()}
         energy = float(out["e"][0]) * len(self.atoms)
         self.results = {"energy": energy, "free_energy": energy, "magmoms": out["m"]}
         if slopes:
             self.results |= {"forces": out["f"], "stress": matrix_to_voigt(out["s"])[0] * units.GPa}
+
+
+@contextlib.contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Some CPU kernels run a hundred times slower on denormals; whoever calls keeps theirs."""
+    flushed_before = (torch.tensor(torch.finfo(torch.float32).tiny) / 2).item() == 0  # torch sets the mode, but does not tell it
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed_before)
 
 
 def _graph(atoms: Atoms) -> StructureGraph:
@@ -68,4 +82,4 @@ def _graph(atoms: Atoms) -> StructureGraph:
     try:
         return build_graph(atoms.numbers, np.asarray(atoms.cell), atoms.positions)
     except GraphError as error:
-        raise CalculatorSetupError(f"CHGNet cannot take these {len(atoms)} atoms: {error}.") from error
+        raise CalculatorSetupError(f"CHGNet cannot take these {len(atoms)} atoms, here counted from 1: {error}.") from error

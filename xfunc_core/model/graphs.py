@@ -173,8 +173,9 @@ def _checked_volume(numbers: np.ndarray, lattice: np.ndarray, positions: np.ndar
         raise GraphError("it holds no atom")
     if not (lattice.shape == (3, 3) and positions.shape == (len(numbers), 3)):
         raise GraphError(f"its arrays do not fit: {len(numbers)} atoms, positions {positions.shape}, lattice {lattice.shape}")
-    if not 1 <= numbers.min() <= numbers.max() <= N_REFERENCED:
-        wrong = numbers[(numbers < 1) | (numbers > N_REFERENCED)][0]
+    known = (numbers >= 1) & (numbers <= N_REFERENCED) & (numbers % 1 == 0)
+    if not known.all():
+        wrong = numbers[~known][0]
         raise GraphError(f"it holds the atomic number {wrong}, and CHGNet knows 1 to {N_REFERENCED} (plutonium)")
     if not np.isfinite(lattice).all():
         raise GraphError("its lattice holds a number that is not finite")

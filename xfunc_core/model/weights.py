@@ -84,7 +84,7 @@ def load_engine(path: Path, trainable_references: bool = False) -> Engine:
 
 
 def save_engine(engine: Engine, target: Path | IO[bytes], epoch: int | None = None) -> None:
-    """Write a checkpoint that upstream's ``CHGNet.from_file`` and `load_engine` load."""
+    """Write a checkpoint that upstream's ``CHGNet.from_file`` and `load_engine` load, both in single precision whatever it holds."""
     references = engine.references.detach().cpu()
     state = {name: tensor.detach().cpu() for name, tensor in engine.network.state_dict().items()}
     state[_REFERENCES] = references.float().reshape(1, N_REFERENCED)
