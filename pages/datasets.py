@@ -19,7 +19,7 @@ from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.tables import dataset_table
 from xfunc_core.orphaned_predictions import delete_orphaned_predictions
 from xfunc_core.plots.distributions import distributions
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 from xfunc_core.runs.dependence import delete_unneeded
 
 _ROWS = 100
@@ -48,7 +48,7 @@ def _frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
     table = page_table(query, wanted, order, descending, (int(number) - 1) * _ROWS, _ROWS)
     formats = {axis(c): st.column_config.NumberColumn(format=f"%.{c.decimals}f") for c in COLUMNS.values()}
     picked = st.dataframe(table, hide_index=True, height=350, on_select="rerun", selection_mode="single-row", key="frames", column_config=formats).selection.rows
-    st.caption(f"{count_text(n)} of {count_text(len(dataset))} frames. Tick a row to see its structure.")
+    st.caption(f"{count_text(n)} of {counted(len(dataset), 'frame')}. Tick a row to see its structure.")
     if picked and picked[0] < len(table):
         frame_card([(dataset, int(table.index[picked[0]]))], key="dataset_frame")
 
@@ -65,7 +65,7 @@ def _delete(dataset: Dataset) -> None:
 
 def _report(dataset: Dataset) -> None:
     report = dataset.report()
-    with st.expander(f"Left out {count_text(len(report['dropped']))} documents, masked {count_text(len(report['masked']))} labels"):
+    with st.expander(f"Left out {counted(len(report['dropped']), 'document')}, masked {counted(len(report['masked']), 'label')}"):
         for note in report.get("notes", []):
             st.caption(plain(note))
         st.dataframe(report["dropped"] or [{"reason": "Nothing was left out."}])
@@ -91,7 +91,7 @@ with page("Datasets", "Structures with the labels of one functional, in one form
         beside = right.selectbox("Compare with", [None, *(d.info.name for d in others)], format_func=lambda name: next((d.info.title for d in others if d.info.name == name), "nothing"), key="compare")
         other = next((d for d in others if d.info.name == beside), None)
         info, query = dataset.info, loaders.query(dataset)
-        st.caption(plain(" · ".join(x for x in (f"{count_text(info.n_frames)} frames of {count_text(info.n_materials)} materials", info.energy_scale, info.licence, info.citation, f"from {info.source}") if x)))
+        st.caption(plain(" · ".join(x for x in (f"{counted(info.n_frames, 'frame')} of {counted(info.n_materials, 'material')}", info.energy_scale, info.licence, info.citation, f"from {info.source}") if x)))
         mode = element_mode("frames")
         selected = periodic_table(info.elements, key="dataset_elements", title="Frames that contain the element", counts=info.elements, log=True, number_format=lambda n: count_text(int(n)))
         wanted = frame_filter(selected, mode, "frames")

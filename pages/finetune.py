@@ -14,7 +14,7 @@ from pages._ui.shell import empty, page, plain, warn
 from xfunc_core.data.home import runs_root
 from xfunc_core.errors import XfuncError
 from xfunc_core.launch import Preview
-from xfunc_core.quantities import Functional, Method, count_text, duration_text
+from xfunc_core.quantities import Functional, Method, count_text, counted, duration_text, plural
 from xfunc_core.references.missing import MissingReference
 from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.devices import available_devices
@@ -106,9 +106,9 @@ def _what_will_happen(settings: FinetuneSettings, planned: Preview) -> None:
     start = f" They start from “{settings.start_scheme.label}” and are trained at {settings.rate_of_references:.1e} eV/atom a step." if settings.trains_references else ""
     table = f" ({plain(settings.reference_table_name)})" if settings.start_scheme is Scheme.TABLE else ""
     st.markdown(
-        f"**{Method(settings.method).label}** learns from **{count_text(len(plan.split.train))}** frames, chooses its best epoch on "
-        f"**{count_text(len(plan.split.validation))}** and is tested on **{count_text(len(plan.split.test))}** frames of other materials. "
-        f"{count_text(plan.total_steps)} optimiser steps; references: {settings.scheme.label}{table}.{start}"
+        f"**{Method(settings.method).label}** learns from **{count_text(len(plan.split.train))}** {plural(len(plan.split.train), 'frame')}, chooses its best epoch on "
+        f"**{count_text(len(plan.split.validation))}** and is tested on **{count_text(len(plan.split.test))}** {plural(len(plan.split.test), 'frame')} of other materials. "
+        f"{counted(plan.total_steps, 'optimiser step')}; references: {settings.scheme.label}{table}.{start}"
     )
     st.metric("Estimated time" if expected.measured_here else "Estimated time (a first guess)", duration_text(expected.seconds), help="From the runs this machine has finished." if expected.measured_here else "A first guess from another machine; it is measured here with the first run.")
     warn(planned.warnings())

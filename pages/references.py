@@ -29,7 +29,7 @@ from xfunc_core.lab.overview import (
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.plots.references import comparison_figure
 from xfunc_core.predictions import cancel_predictions
-from xfunc_core.quantities import ENERGY, Functional, Method, count_text
+from xfunc_core.quantities import ENERGY, Functional, Method, count_text, counted
 from xfunc_core.references.schemes import Scheme
 from xfunc_core.runs.state import RunState
 from xfunc_core.training.settings import FinetuneSettings
@@ -82,7 +82,7 @@ def _progress(question: Question, dataset: Dataset, active: bool) -> None:
                 return
             if status.state is not None:
                 st.warning(plain(status.sentence), icon=":material/warning:")
-            st.markdown(f"**The pretrained network has not seen {count_text(status.total - status.done)} of these {count_text(status.total)} frames yet.** Once it has, every scheme is compared at once: what the network would predict with its references, before fine-tuning.")
+            st.markdown(f"**The pretrained network has not seen {count_text(status.total - status.done)} of these {counted(status.total, 'frame')} yet.** Once it has, every scheme is compared at once: what the network would predict with its references, before fine-tuning.")
             if st.button("Evaluate the pretrained network", type="primary", icon=":material/play_arrow:"):
                 lab_loaders.ask_model(question)
                 st.rerun()

@@ -10,7 +10,7 @@ from xfunc_core.data.home import datasets_root, runs_root
 from xfunc_core.data.library import open_dataset
 from xfunc_core.launch import settings_of
 from xfunc_core.plots.parity import parity_figure
-from xfunc_core.quantities import Method, Quantity, count_text
+from xfunc_core.quantities import Method, Quantity, count_text, counted
 from xfunc_core.runs.behind import leak_of
 from xfunc_core.runs.comparison import comparable, comparison_table
 from xfunc_core.runs.folder import list_runs
@@ -78,7 +78,7 @@ with page("Results", "What a run's model says about materials left out of its fi
     settings, metrics = settings_of(results.folder), results.metrics
     st.caption(
         f"{Method(settings.method).label} · {plain(settings.dataset)} · {count_text(metrics['n_frames']['train'])} training, {count_text(metrics['n_frames']['validation'])} validation "
-        f"and {count_text(metrics['n_frames']['test'])} test frames, split by material · best epoch {metrics['best_epoch']} of {settings.epochs}"
+        f"and {counted(metrics['n_frames']['test'], 'test frame')}, split by material · best epoch {metrics['best_epoch']} of {settings.epochs}"
     )
     shown = results.labelled(part)
     if not shown:
@@ -93,7 +93,7 @@ with page("Results", "What a run's model says about materials left out of its fi
     st.subheader("Errors", divider="gray")
     st.dataframe(results.error_table(part), hide_index=True)
     if metrics["left_out"]:
-        with st.expander(f"{count_text(len(metrics['left_out']))} frames were left out because CHGNet cannot take them"):
+        with st.expander(f"{counted(len(metrics['left_out']), 'frame was', 'frames were')} left out because CHGNet cannot take them"):
             st.dataframe(metrics["left_out"], hide_index=True)
     _downloads(results, part)
 

@@ -11,7 +11,7 @@ from xfunc_core.data.home import runs_root, sweeps_root
 from xfunc_core.errors import XfuncError
 from xfunc_core.launch import launch_sweep
 from xfunc_core.plots.scaling import scaling_figure
-from xfunc_core.quantities import ENERGY, FORCE, QUANTITIES, Functional, Method, count_text, duration_text
+from xfunc_core.quantities import ENERGY, FORCE, QUANTITIES, Functional, Method, count_text, counted, duration_text, plural
 from xfunc_core.runs.devices import available_devices
 from xfunc_core.runs.lifecycle import new_id
 from xfunc_core.runs.sweep_overview import sweep_progress, sweep_run_table
@@ -43,7 +43,7 @@ def _new_sweep() -> None:
     # A second click on the way finds the id of the first, so that it cannot start a second sweep.
     sweep_id = st.session_state.setdefault("next_sweep_id", new_id({"method": "sweep"}))
     planned = loaders.sweep_preview(settings, dataset, sweep_id)
-    st.markdown(f"**{count_text(len(planned.runs))}** runs on the same validation and test materials, about **{duration_text(planned.estimate.seconds)}** in all{'' if planned.estimate.measured_here else ' (a first guess: this machine has not finished a run yet)'}.")
+    st.markdown(f"**{count_text(len(planned.runs))}** {plural(len(planned.runs), 'run')} on the same validation and test materials, about **{duration_text(planned.estimate.seconds)}** in all{'' if planned.estimate.measured_here else ' (a first guess: this machine has not finished a run yet)'}.")
     warn(planned.warnings())
     if st.button("Launch the sweep", type="primary", icon=":material/rocket_launch:"):
         try:
@@ -72,7 +72,7 @@ def _watch(record: SweepRecord) -> None:
         if laws.by_method:
             st.dataframe(law_table(laws, quantity), hide_index=True)
         warn([*laws.sentences(quantity), *laws.caveats, f"In this sweep {BUDGETS.get(record.budget, record.budget)}. Errors are test MAEs; references are fitted on each subset alone, for M1 and M4 by the same scheme. The subsets take materials with new elements first, so those of several seeds overlap and the scatter understates that of random samples."])
-        with st.expander(f"The {count_text(len(runs))} runs behind it"):
+        with st.expander(f"The {counted(len(runs), 'run')} behind it"):
             st.dataframe(sweep_run_table(runs), hide_index=True)
             st.download_button("Download (CSV)", runs.assign(state=[s.value for s in runs["state"]]).to_csv(index=False), f"{record.id}.csv", "text/csv", icon=":material/download:")
     if not progress.is_active and st.session_state.get("active_sweep") == record.id:

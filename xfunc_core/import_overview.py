@@ -9,7 +9,7 @@ from typing import Any
 from xfunc_core.data.watching import Stage
 from xfunc_core.errors import XfuncError
 from xfunc_core.imports import ImportRequest
-from xfunc_core.quantities import count_text, duration_text
+from xfunc_core.quantities import counted, duration_text
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.state import RunState
 
@@ -54,13 +54,13 @@ class ImportProgress:
             return "Starting …"
         parts = [self.stage.label]
         if self.stage is Stage.READING:
-            parts.append(f"{count_text(self.documents)} frames")
+            parts.append(counted(self.documents, "frame"))
         elif self.n_bytes is not None:
             parts.append(size_text(self.n_bytes) + (f" of {size_text(self.total)}" if self.total else ""))
         elif self.documents:
-            parts.append(f"{count_text(self.documents)} documents")
+            parts.append(counted(self.documents, "document"))
         if math.isfinite(self.per_second):
-            parts.append(f"{count_text(round(self.per_second))} frames/s" if self.stage is Stage.READING else f"{size_text(self.per_second)}/s")
+            parts.append(f"{counted(round(self.per_second), 'frame')}/s" if self.stage is Stage.READING else f"{size_text(self.per_second)}/s")
         if math.isfinite(self.seconds_left):
             parts.append(f"about {duration_text(self.seconds_left)} left")
         return " · ".join(parts)

@@ -20,7 +20,7 @@ import numpy as np
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import ConfigError, DataError, RunError
 from xfunc_core.prediction_store import Predictions, PredictionStore
-from xfunc_core.quantities import count_text, duration_text
+from xfunc_core.quantities import count_text, counted, duration_text
 from xfunc_core.runs.dispatcher import ensure_dispatcher, submit
 from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.locking import exclusive
@@ -115,7 +115,7 @@ class PredictionStatus:
     def words(self) -> str:
         """The progress in words: ``1,200 of 4,000 frames · about 40 s left``."""
         left = f" · about {duration_text(self.seconds_left)} left" if math.isfinite(self.seconds_left) else ""
-        return f"{count_text(self.done)} of {count_text(self.total)} frames{left}"
+        return f"{count_text(self.done)} of {counted(self.total, 'frame')}{left}"
 
 
 def predictions(dataset: Dataset) -> Predictions:

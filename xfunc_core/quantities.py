@@ -156,6 +156,16 @@ def count_text(n: int) -> str:
     return f"{n:,}"
 
 
+def plural(n: int, one: str, many: str = "") -> str:
+    """The form of a word that goes with a count: ``frame`` or ``frames``, ``is`` or ``are``; the plural ends in s unless it is given."""
+    return one if n == 1 else many or f"{one}s"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """A count with what is counted: ``1 frame``, ``1,392 frames``; for the words see `plural`."""
+    return f"{count_text(n)} {plural(n, one, many)}"
+
+
 def duration_text(seconds: float | None) -> str:
     """Format a duration as people say it: ``40 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if _absent(seconds):

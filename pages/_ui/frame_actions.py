@@ -15,7 +15,7 @@ from xfunc_core.data.home import datasets_root, exports_root, typed_path
 from xfunc_core.data.parts import official_split, save_parts
 from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.subsets import save_subset, split_rows
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 
 _DOWNLOADED = 20_000
 """Frames up to which a file goes through the browser; it is made in memory. More are written to a file here."""
@@ -24,23 +24,23 @@ _DOWNLOADED = 20_000
 def export_frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
     """Write the filtered frames to a file in one of the field's formats."""
     n = query.count(wanted)
-    with st.popover(f"Export {count_text(n)} frames", icon=":material/download:", disabled=not n):
+    with st.popover(f"Export {counted(n, 'frame')}", icon=":material/download:", disabled=not n):
         kind = st.radio("Format", list(ExportFormat), format_func=lambda f: f.label, captions=[f.sentence for f in ExportFormat], key="export_format")
         warn(list(filter(None, [left_out_by(dataset, query.rows(wanted), kind)])))
         name = f"{dataset.info.name}{kind.suffix}"
         if n <= _DOWNLOADED:
             st.download_button("Download", lambda: _as_bytes(dataset, query, wanted, kind), name, icon=":material/download:")
-        elif st.button("Write the file", icon=":material/save:", help=f"More than {count_text(_DOWNLOADED)} frames are written here, not sent to the browser."):
+        elif st.button("Write the file", icon=":material/save:", help=f"More than {counted(_DOWNLOADED, 'frame')} are written here, not sent to the browser."):
             with sentences(stop=False), st.status("Writing …") as status:
                 exports_root().mkdir(parents=True, exist_ok=True)
-                export(dataset, query.rows(wanted), exports_root() / name, kind, progress=lambda done: status.update(label=f"{count_text(done)} of {count_text(n)} frames"))
+                export(dataset, query.rows(wanted), exports_root() / name, kind, progress=lambda done: status.update(label=f"{count_text(done)} of {counted(n, 'frame')}"))
                 status.update(label=plain(f"Written to {exports_root() / name}"), state="complete")
 
 
 def save_frames(dataset: Dataset, query: FrameQuery, wanted: Filter) -> None:
     """Save the filtered frames as a dataset of their own."""
     n = query.count(wanted)
-    with st.popover(f"Save {count_text(n)} frames as a dataset", icon=":material/bookmark_add:", disabled=not n):
+    with st.popover(f"Save {counted(n, 'frame')} as a dataset", icon=":material/bookmark_add:", disabled=not n):
         name = st.text_input("Name", f"{dataset.info.name}-subset"[:64], key="subset_name", help="Lower-case letters, digits, '.', '_' and '-'.")
         title = st.text_input("Title on screen", key="subset_title", placeholder="as the name")
         st.caption(plain(wanted.words()))

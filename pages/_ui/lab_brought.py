@@ -8,7 +8,7 @@ from pages._ui.lab_loaders import OwnTable
 from pages._ui.shell import plain, sentences
 from xfunc_core.data.home import runs_root
 from xfunc_core.lab.tables import known_energies, read_references
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import counted
 from xfunc_core.references.element_references import Status
 from xfunc_core.references.tables import TableFormat, write_table
 from xfunc_core.runs.folder import RunFolder, list_runs
@@ -32,8 +32,8 @@ def bring_table() -> None:
         _of_a_run()
         return
     references = here.references
-    n = count_text(len(references.status) - len(references.having(Status.UNKNOWN)))
-    st.markdown(plain(f"{references.source}: {n} elements. It is compared with the schemes below, and can be used in a run."))
+    n = counted(len(references.status) - len(references.having(Status.UNKNOWN)), "element")
+    st.markdown(plain(f"{references.source}: {n}. It is compared with the schemes below, and can be used in a run."))
     if st.button("Remove the table", icon=":material/close:"):
         del st.session_state[_KEY]
         st.rerun()

@@ -12,8 +12,9 @@ from xfunc_core.lab.overview import agreement_table, curve_numbers, curve_words,
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.plots.references import curve_figure
 from xfunc_core.plots.references_elements import residual_figure, shift_line_figure
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import counted
 
+_AXES = {"test_mae": "Test MAE before fine-tuning", "reference_error": "Distance from those of all frames"}
 _CURVES = {"test_mae": "Test error of the energy before fine-tuning", "reference_error": "Distance of the references from those of all frames"}
 
 
@@ -32,7 +33,7 @@ def _diagnostics(question: Question, found: Comparison, result: SchemeResult) ->
     st.markdown("###### Against published tables")
     st.dataframe(agreement_table(diagnosis), hide_index=True)
     if found.left_out:
-        with st.expander(f"{count_text(len(found.left_out))} frames are left out"):
+        with st.expander(f"{counted(len(found.left_out), 'frame is', 'frames are')} left out"):
             st.dataframe(list(found.left_out), hide_index=True)
 
 
@@ -51,5 +52,5 @@ def _curve(question: Question, found: Comparison, result: SchemeResult) -> None:
     what = st.segmented_control("Error", list(_CURVES), default="test_mae", format_func=_CURVES.get, key="lab_curve", required=True, label_visibility="collapsed", bind="query-params")
     curves = lab_loaders.curves(question.settings, question.content)
     numbers = curve_numbers(curves, what)
-    show(lambda dark: curve_figure(numbers, _CURVES[what], curve_words(curves), dark), f"lab_curve_{what}", name=f"references-{found.dataset}-{what}", numbers=lambda: numbers)
+    show(lambda dark: curve_figure(numbers, _AXES[what], curve_words(curves), dark), f"lab_curve_{what}", name=f"references-{found.dataset}-{what}", numbers=lambda: numbers)
     warn(["Subsets of one order are nested and take materials that bring a new element first, so the first frames count more than random ones would. With all frames every order is the same."])

@@ -254,7 +254,7 @@ def any_frame(draw: st.DrawFn) -> Frame:
         energy=draw(NUMBER),
         forces=draw(st.none() | array(n, 3)),
         stress=draw(st.none() | array(6)),
-        magmoms=draw(st.none() | array(n)),
+        magmoms=draw(st.none() | hnp.arrays(np.float64, (n,), elements=st.floats(-100, 100))),
     )
 
 

@@ -102,7 +102,7 @@ def test_another_seed_gives_another_split() -> None:
 
 @pytest.mark.parametrize(("n", "validation", "test", "part"), [(2, 0.4, 0.4, "train"), (10, 0.0, 0.2, "validation"), (10, 0.2, 0.0, "test"), (3, 0.15, 0.15, "validation|test"), (1, 0.1, 0.1, "validation|test"), (10, 0.5, 0.5, "train")])
 def test_empty_part_is_said(n: int, validation: float, test: float, part: str) -> None:
-    with pytest.raises(ConfigError, match=f"The ({part}) part is empty with {n} materials: change the fractions or use more frames"):
+    with pytest.raises(ConfigError, match=f"The ({part}) part is empty with {n} material{'' if n == 1 else 's'}: change the fractions or use more frames"):
         split_by_material([f"m{i}" for i in range(n)], np.eye(94)[[0] * n], validation=validation, test=test, seed=0, keep_covered=False)
 
 

@@ -162,7 +162,7 @@ def test_ids_that_occur_twice_are_named(write: Write) -> None:
     assert list(check_ids(write(many(3)))) == []
     found = only(check_ids(write([*many(3), frame("f1", a=4.5)])))
     assert found.frame_ids == ("f1", "f1")
-    assert "1 ids of 2 of 4 frames (50.0 %)" in found.sentence
+    assert "1 id of 2 of 4 frames (50.0 %)" in found.sentence
 
 
 # --- labels -----------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_copies_and_contradictions_are_named(write: Write) -> None:
     frames = [a, replace(a, frame_id="copy of a"), b, replace(b, frame_id="b again", energy=-5.0), frame("c")]
     copies, conflicts = check_duplicates(write(frames))
     assert (copies.kind, copies.frame_ids) == (FindingKind.DUPLICATE, ("a", "copy of a"))
-    assert copies.sentence.startswith("Copies: 2 of 5 frames (40.0 %) are only 1 different structures (same elements, cell and positions within 0.001 Å")
+    assert copies.sentence.startswith("Copies: 2 of 5 frames (40.0 %) are only 1 different structure (same elements, cell and positions within 0.001 Å")
     assert (conflicts.kind, conflicts.frame_ids) == (FindingKind.CONFLICT, ("b", "b again"))
     assert "differ by up to 500.0 meV/atom" in conflicts.sentence
 

@@ -108,7 +108,7 @@ def test_missing_labels_and_documents_left_out_are_counted(home, bring_in, few_d
     file = lines(tmp_path / "gaps.jsonl", [first, second | {"energy": None}, {k: v for k, v in third.items() if k != "structure"}])
     page = bring_in(file)
     page.choose("dataset", "gaps")
-    assert "Left out 1 documents, masked 1 labels" in [expander.label for expander in page.at.expander]
+    assert "Left out 1 document, masked 1 label" in [expander.label for expander in page.at.expander]
     energies = page.table("Id", "Energy (eV/atom)").set_index("Id")["Energy (eV/atom)"]
     assert set(energies.index) == {first["matpes_id"], second["matpes_id"]}
     assert math.isnan(energies[second["matpes_id"]])

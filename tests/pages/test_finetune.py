@@ -29,7 +29,7 @@ DEFAULT = FinetuneSettings(dataset="xfunc-dft-r2scan")
 
 def said(page) -> dict[str, int]:
     """The numbers in the sentence of what will happen."""
-    pattern = r"learns from \*\*([\d,]+)\*\* .* \*\*([\d,]+)\*\* and is tested on \*\*([\d,]+)\*\* .* ([\d,]+) optimiser steps"
+    pattern = r"learns from \*\*([\d,]+)\*\* .* \*\*([\d,]+)\*\* and is tested on \*\*([\d,]+)\*\* .* ([\d,]+) optimiser steps?"
     found = re.search(pattern, page.words())
     return dict(zip(("train", "validation", "test", "steps"), (int(text.replace(",", "")) for text in found.groups()), strict=True))
 
@@ -187,11 +187,18 @@ def test_time_is_measured_once_runs_have_finished(trained, screen, raw, seconds_
     assert "this machine has finished" in page.at.metric[0].help
 
 
+def test_one_of_anything_is_said_in_the_singular(home, screen) -> None:
+    words = screen("finetune", train_size="1").choose("epochs", 1).words()
+    assert "learns from **1** frame, " in words and "1 optimiser step; references" in words
+    assert "Only 1 optimiser step: the model will hardly move" in words
+    assert "The 1 training frame holds " in words and " but fixes only 1 combination of their reference energies" in words
+
+
 def test_too_few_steps_are_said(home, screen) -> None:
     page = screen("finetune")
     assert "the model will hardly move" not in page.words()
     page.choose("epochs", 1).choose("batch_size", 1024)
-    assert f"Only {said(page)['steps']} optimiser steps: the model will hardly move" in page.words()
+    assert f"Only {said(page)['steps']} optimiser step: the model will hardly move" in page.words()
 
 
 @pytest.mark.parametrize(

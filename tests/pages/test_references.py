@@ -340,5 +340,7 @@ def test_one_training_frame_and_elements_it_lacks(lab) -> None:
     assert table.loc["residual-smooth", "N test"] == "14"
     assert "in no training frame with an energy: their references are a prior's guess" in page.words()
     assert not table.isin(["nan"]).any(axis=None)
+    assert "The training frames determine 1 combination of " in page.words()
+    assert not re.search(r"\b1 (frames|combinations|elements|materials|orders|refits|energies)\b", page.words())
     for tab in ("Residuals per element", "Shift against Z", "Learning curve"):
         assert "nan" not in lab(train_size="1", lab_tab=tab).words().lower()

@@ -25,7 +25,7 @@ from xfunc_core.explore.selection import kept, queries_of
 from xfunc_core.explore.shifts import element_shifts, shift_table
 from xfunc_core.explore.statistics import STATISTICS
 from xfunc_core.explore.tables import chemistry_table, element_table, overall_table
-from xfunc_core.quantities import ENERGY, Functional, count_text
+from xfunc_core.quantities import ENERGY, Functional, count_text, counted
 from xfunc_core.references.paired import PairedReferences, PairedScheme, available_schemes, paired_references
 
 
@@ -140,7 +140,7 @@ def _mask(source: Source, frames: Filter) -> np.ndarray | None:
         return None
     mask = kept(source, frames, queries_of(source))
     if not mask.any():
-        raise DataError(f"None of the {count_text(len(source))} pairs passes the filter ({frames.words()}): widen it.")
+        raise DataError(f"None of the {counted(len(source), 'pair')} passes the filter ({frames.words()}): widen it.")
     return mask
 
 
@@ -155,11 +155,11 @@ def _explorations(source: Source, references: PairedReferences, wanted: Wanted, 
 
 def _head(found: _Found) -> str:
     source, wanted = found.source, found.wanted
-    n_materials = count_text(len(set(source.materials.tolist())))
+    n_materials = len(set(source.materials.tolist()))
     if isinstance(source, PairTable):
-        head = f"{count_text(len(source))} relaxed pairs of {n_materials} materials in {source.info.title}; {count_text(source.info.n_dropped)} rows were left out at import."
+        head = f"{counted(len(source), 'relaxed pair')} of {counted(n_materials, 'material')} in {source.info.title}; {counted(source.info.n_dropped, 'row was', 'rows were')} left out at import."
     else:
-        head = f"{count_text(len(source))} pairs of {n_materials} materials in {Functional.PBE.label} and {Functional.R2SCAN.label}; {count_text(len(source.unpaired))} frames without a partner."
+        head = f"{counted(len(source), 'pair')} of {counted(n_materials, 'material')} in {Functional.PBE.label} and {Functional.R2SCAN.label}; {counted(len(source.unpaired), 'frame')} without a partner."
         head += "" if wanted.how is PairingMethod.BY_ID else f" {wanted.how.sentence}"
     return head + ("" if wanted.frames == EVERYTHING else f" {count_text(found.first.n_kept)} of them pass the filter ({wanted.frames.words()}).")
 

@@ -15,7 +15,7 @@ from xfunc_core.data.pair_table import PairTable
 from xfunc_core.data.pair_table_import import damaged_pair_tables, delete_pair_table, list_pair_tables
 from xfunc_core.data.query import FrameQuery
 from xfunc_core.orphaned_predictions import delete_orphaned_predictions
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 from xfunc_core.runs.dependence import delete_unneeded
 
 MOST_SYSTEMS = 8
@@ -126,7 +126,7 @@ def _describe_table(found: PairTable) -> Answer:
     shown = {
         "Name": info.name,
         "Title": info.title,
-        "Size": f"{count_text(info.n_pairs)} relaxed pairs, {count_text(info.n_materials)} materials, {len(info.elements)} elements",
+        "Size": f"{counted(info.n_pairs, 'relaxed pair')}, {counted(info.n_materials, 'material')}, {counted(len(info.elements), 'element')}",
         "Labels": _table_labels(found),
         "Elements": " ".join(f"{symbol} {count_text(n)}" for symbol, n in info.elements.items()),
         **_provenance(found),
@@ -139,7 +139,7 @@ def _describe_table(found: PairTable) -> Answer:
 
 def size_sentence(info: DatasetInfo) -> str:
     """How much a dataset holds."""
-    return f"{count_text(info.n_frames)} frames, {count_text(info.n_atoms)} atoms, {count_text(info.n_materials)} materials, {len(info.elements)} elements"
+    return f"{counted(info.n_frames, 'frame')}, {counted(info.n_atoms, 'atom')}, {counted(info.n_materials, 'material')}, {counted(len(info.elements), 'element')}"
 
 
 def by_reason(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from xfunc_core.data.parts import official_split, save_parts
 from xfunc_core.data.query import Filter, FrameQuery
 from xfunc_core.data.subsets import save_subset, split_rows
 from xfunc_core.errors import ConfigError, DataError
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 
 _ENDINGS = {".xyz": ExportFormat.EXTXYZ, ".json": ExportFormat.MATPES} | {format.suffix: format for format in ExportFormat}
 
@@ -41,7 +41,7 @@ def listing(name: str, wanted: Filter, order_by: str, descending: bool, offset: 
         for row in page
     ]
     place = f", {count_text(offset + 1)} to {count_text(offset + len(page))}" if page else ""
-    head = f"{count_text(n)} of {count_text(of)} frames ({wanted.words()}){place}."
+    head = f"{count_text(n)} of {counted(of, 'frame')} ({wanted.words()}){place}."
     data = {
         "dataset": name,
         "filter": wanted.words(),
@@ -63,9 +63,9 @@ def export_frames(name: str, file: str, format: str | None, wanted: Filter, repl
     if path.is_dir() or (path.exists() and not replace):
         raise DataError(f"There is already {path}: choose another file{'' if path.is_dir() else ', or give --replace'}.")
     rows = FrameQuery(dataset).rows(wanted)
-    n = export(dataset, rows, path, kind, lambda done: say(f"{count_text(done)} frames written …"))
+    n = export(dataset, rows, path, kind, lambda done: say(f"{counted(done, 'frame')} written …"))
     lost = left_out_by(dataset, rows, kind)
-    text = f"Wrote {count_text(n)} of {count_text(len(dataset))} frames ({wanted.words()}) to {path}. {kind.sentence}{f' {lost}' if lost else ''}"
+    text = f"Wrote {count_text(n)} of {counted(len(dataset), 'frame')} ({wanted.words()}) to {path}. {kind.sentence}{f' {lost}' if lost else ''}"
     return Answer(
         text, {"dataset": name, "filter": wanted.words(), "format": kind, "n_frames": n, "n_of": len(dataset), "file": path.resolve()}
     )
@@ -76,7 +76,7 @@ def subset(name: str, new: str, title: str, wanted: Filter, say: Say) -> Answer:
     dataset = find.dataset(name)
     saved = _save(dataset, FrameQuery(dataset).rows(wanted), new, title, wanted.words(), say)
     return Answer(
-        f"Dataset {new}: {size_sentence(saved.info)}, of {count_text(len(dataset))} frames of {name} ({wanted.words()}).",
+        f"Dataset {new}: {size_sentence(saved.info)}, of {counted(len(dataset), 'frame')} of {name} ({wanted.words()}).",
         {"dataset": saved.info, "filter": wanted.words(), "n_of": len(dataset)},
     )
 
@@ -91,7 +91,7 @@ def split(name: str, validation: float, test: float, seed: int, file: str | None
         parts, words = official_split(path, dataset), f"as {path.name} says"
     for part in parts:
         _check_free(f"{name}-{part}")
-    saved = save_parts(dataset, parts, find.data_root(), words, lambda done: say(f"{count_text(done)} frames copied …"))
+    saved = save_parts(dataset, parts, find.data_root(), words, lambda done: say(f"{counted(done, 'frame')} copied …"))
     table = [
         {
             "Name": d.info.name,
@@ -115,7 +115,7 @@ def _by_material(dataset: Dataset, validation: float, test: float, seed: int) ->
 
 def _save(dataset: Dataset, rows: np.ndarray, new: str, title: str, words: str, say: Say) -> Dataset:
     _check_free(new)
-    return save_subset(dataset, rows, find.data_root(), new, title, words, lambda done: say(f"{count_text(done)} frames copied to {new} …"))
+    return save_subset(dataset, rows, find.data_root(), new, title, words, lambda done: say(f"{counted(done, 'frame')} copied to {new} …"))
 
 
 def _check_free(name: str) -> None:

@@ -24,7 +24,7 @@ from xfunc_core.data.watching import Reading, Stage
 from xfunc_core.errors import DataError, RunError
 from xfunc_core.import_overview import ImportProgress, import_status
 from xfunc_core.imports import ImportRequest
-from xfunc_core.quantities import Functional, count_text
+from xfunc_core.quantities import Functional, counted
 from xfunc_core.runs.folder import RunFolder, list_runs
 
 SAY_SECONDS = 0.2
@@ -212,7 +212,7 @@ def _imported(imported: Dataset, report: ImportReport) -> Answer:
 
 def _imported_table(imported: PairTable, report: ImportReport) -> Answer:
     info = imported.info
-    head = f"Table of relaxed pairs {info.name}: {count_text(info.n_pairs)} pairs of {count_text(info.n_materials)} materials, {len(info.elements)} elements. Look at it with: python -m xfunc_core correlate {info.name}"
+    head = f"Table of relaxed pairs {info.name}: {counted(info.n_pairs, 'pair')} of {counted(info.n_materials, 'material')}, {counted(len(info.elements), 'element')}. Look at it with: python -m xfunc_core correlate {info.name}"
     left = [f"The whole list is in {imported.path / 'report.json'}."] if report.dropped else []
     data = {"pair_table": info, "documents": report.n_documents, "kept": report.n_kept, "dropped": by_reason(report.dropped), "notes": report.notes, "report": imported.path / "report.json"}
     return Answer("\n".join([head, *report.sentences(), *left]), data)

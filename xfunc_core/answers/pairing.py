@@ -12,7 +12,7 @@ from xfunc_core.data.pairing import pair
 from xfunc_core.data.pairs import PairingMethod, Pairs
 from xfunc_core.errors import ConfigError
 from xfunc_core.explore.compared import Source
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 
 DEFAULT = ("xfunc-dft-pbe", "xfunc-dft-r2scan")
 """The datasets that are paired when none is named."""
@@ -52,7 +52,7 @@ def _pairs(found: Pairs, how: PairingMethod) -> Answer:
         }
         for r in reasons
     ]
-    head = f"{count_text(len(found))} pairs of {count_text(len(found.pbe))} PBE and {count_text(len(found.r2scan))} r²SCAN frames. {how.sentence}"
+    head = f"{counted(len(found), 'pair')} of {count_text(len(found.pbe))} PBE and {count_text(len(found.r2scan))} r²SCAN frames. {how.sentence}"
     ids = zip(
         *(d.columns["frame_id"].take(rows).to_pylist() for d, rows in ((found.pbe, found.rows_pbe), (found.r2scan, found.rows_r2scan))),
         strict=True,

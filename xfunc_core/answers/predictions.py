@@ -11,7 +11,7 @@ from xfunc_core.answers import find
 from xfunc_core.answers.answer import Answer, Say
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.predictions import Predictions, evaluate, prediction_status, predictions, request_predictions
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 
 
 def predict(name: str, background: bool, say: Say) -> Answer:
@@ -27,7 +27,7 @@ def predict(name: str, background: bool, say: Say) -> Answer:
         )
     said = asked(dataset, rows, say)
     left_out = said.left_out(rows)
-    head = f"The pretrained model's energies of {count_text(len(rows) - len(left_out))} of {count_text(len(rows))} frames of {dataset.info.title} are known."
+    head = f"The pretrained model's energies of {count_text(len(rows) - len(left_out))} of {counted(len(rows), 'frame')} of {dataset.info.title} are known."
     why = [f"{count_text(n)} left out: {reason}." for reason, n in Counter(left_out.values()).most_common()]
     return Answer("\n".join([head, *why]), _data(dataset, said, rows))
 

@@ -21,7 +21,7 @@ from xfunc_core.lab.learning_curve import reference_curves
 from xfunc_core.lab.overview import leaks
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.lab.tables import read_references
-from xfunc_core.quantities import ENERGY, count_text
+from xfunc_core.quantities import ENERGY, count_text, counted, plural
 from xfunc_core.references.element_references import Status
 from xfunc_core.references.tables import TableFormat, write_table
 from xfunc_core.runs.atomic import write_atomic
@@ -84,10 +84,10 @@ def _chosen(found: Comparison, name: str) -> SchemeResult:
 
 
 def _side_by_side(found: Comparison) -> Answer:
-    elements = f"{count_text(found.n_elements)} elements, of whose references they determine {count_text(found.rank)} combinations"
+    elements = f"{counted(found.n_elements, 'element')}, of whose references they determine {counted(found.rank, 'combination')}"
     head = (
         f"Energy errors of the pretrained network with each scheme's references, in {ENERGY.error_unit}; nothing is trained. Fitted on the "
-        f"{count_text(found.n_train)} training frames of {found.title} ({elements}); 95 % over {count_text(found.n_refits)} refits on resampled materials."
+        f"{counted(found.n_train, 'training frame')} of {found.title} ({elements}); 95 % over {counted(found.n_refits, 'refit')} on resampled materials."
     )
     data = {
         "dataset": found.dataset,
@@ -114,14 +114,16 @@ def _remarks(found: Comparison) -> list[str]:
     said += leaks(found)
     if found.left_out:
         first = found.left_out[0]
-        said.append(f"{count_text(len(found.left_out))} frames are left out; the first, {first['frame_id']}, because {first['reason']}.")
+        said.append(
+            f"{counted(len(found.left_out), 'frame is', 'frames are')} left out; the first, {first['frame_id']}, because {first['reason']}."
+        )
     return said
 
 
 def _one(found: Comparison, result: SchemeResult) -> Answer:
     references = result.references
     head = f"{result.label}: {references.source}. {result.sentence}"
-    opened = f"{count_text(len(references.fitted))} elements, rank {count_text(references.rank)}: {count_text(references.undetermined)} combinations of their energies are left open by these frames."
+    opened = f"{counted(len(references.fitted), 'element')}, rank {count_text(references.rank)}: {counted(references.undetermined, 'combination')} of their energies {plural(references.undetermined, 'is', 'are')} left open by these frames."
     scale = [result.scale.sentence] if result.scale else []
     text = [head, *([opened] if references.undetermined else []), *scale, text_table(element_table(found, result))]
     extra = {
@@ -143,7 +145,7 @@ def _diagnosed(found: Diagnosis, result: SchemeResult) -> Answer:
 
 def _curves(evidence: Evidence, say: Say) -> Answer:
     found = reference_curves(evidence, tell=teller("Fitting on nested subsets", say))
-    head = f"Error of the references against the number of training frames of {evidence.title}: medians over {len(found.n_frames)} orders of the materials, in {ENERGY.error_unit}."
+    head = f"Error of the references against the number of training frames of {evidence.title}: medians over {counted(len(found.n_frames), 'order')} of the materials, in {ENERGY.error_unit}."
     return Answer("\n".join([head, *curve_tables(found)]), {"dataset": evidence.dataset, "unit": ENERGY.unit, "curves": found})
 
 

@@ -10,7 +10,7 @@ from xfunc_core.answers.answer import Answer, Say, text_pairs, text_table
 from xfunc_core.answers.waiting import last_error_text, progress_text, wait_for
 from xfunc_core.data.home import runs_root
 from xfunc_core.errors import ConfigError, RunError
-from xfunc_core.quantities import ENERGY, MISSING, count_text, duration_text
+from xfunc_core.quantities import ENERGY, MISSING, count_text, counted, duration_text
 from xfunc_core.runs.behind import leak_of
 from xfunc_core.runs.dispatcher import ensure_dispatcher
 from xfunc_core.runs.folder import RunFolder, list_runs
@@ -111,10 +111,10 @@ def error_text(results: RunResults, part: str) -> str:
     """Errors before and after training, and what they were measured on."""
     metrics = results.metrics
     n, lacking = metrics["n_frames"][part], metrics.get("n_test_uncovered", 0) if part == "test" else 0
-    said = [f"Run {results.folder.id}: {PARTS[part].lower()} part, {count_text(n)} frames, trained on {count_text(metrics['n_frames']['train'])}; best epoch {metrics['best_epoch']}."]
+    said = [f"Run {results.folder.id}: {PARTS[part].lower()} part, {counted(n, 'frame')}, trained on {count_text(metrics['n_frames']['train'])}; best epoch {metrics['best_epoch']}."]
     said.append(text_table(results.error_table(part).to_dict("records")))
     said += filter(None, [results.share_of_references(part), leak_of(results.folder)])
-    said += [f"{count_text(lacking)} test frames hold an element that no training frame has: part of their error is a missing reference energy."] if lacking else []
+    said += [f"{counted(lacking, 'test frame holds', 'test frames hold')} an element that no training frame has: part of their error is a missing reference energy."] if lacking else []
     said += [f"Left out {frame['frame_id']}: {frame['reason']}." for frame in metrics["left_out"]]
     return "\n".join(said)
 

@@ -19,7 +19,7 @@ from xfunc_core.answers.waiting import wait_for
 from xfunc_core.data.home import runs_root, sweeps_root
 from xfunc_core.errors import ConfigError, RunError
 from xfunc_core.launch import SweepPreview, launch_sweep, preview_sweep
-from xfunc_core.quantities import ENERGY, QUANTITIES, Method, Quantity, count_text
+from xfunc_core.quantities import ENERGY, QUANTITIES, Method, Quantity, count_text, counted
 from xfunc_core.runs.folder import RunFolder, list_runs
 from xfunc_core.runs.state import RunState
 from xfunc_core.runs.sweep_overview import sweep_progress, sweep_run_table
@@ -41,7 +41,7 @@ def sweep(base: FinetuneSettings, methods: str, sizes: str, n_seeds: int, budget
         raise ConfigError(f"{name!r} cannot name a sweep: use up to 60 letters, digits, dots, dashes and underscores, beginning with a letter or digit.")
     planned = preview_sweep(settings, dataset, name or time.strftime("sweep-%Y%m%d-%H%M%S"), list_runs(runs_root()))
     warnings = planned.warnings() + no_gpu(base.device)
-    head = [f"Sweep {planned.id}: {count_text(len(planned.runs))} runs on {planned.title}, {BUDGETS[budget]}; about {estimate_text(planned.estimate)} in all.", *warnings]
+    head = [f"Sweep {planned.id}: {counted(len(planned.runs), 'run')} on {planned.title}, {BUDGETS[budget]}; about {estimate_text(planned.estimate)} in all.", *warnings]
     data = {"sweep": planned.id, "runs": list(planned.runs), "budget": budget, "sizes": chosen, "estimated_seconds": planned.estimate.seconds, "warnings": warnings}
     if dry_run:
         data["settings"] = {run_id: run.to_dict() for run_id, run in planned.runs.items()}

@@ -18,7 +18,7 @@ from xfunc_core.data.home import runs_root
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import ConfigError, RunError
 from xfunc_core.launch import Preview, preview
-from xfunc_core.quantities import QUANTITIES, Method, count_text, duration_text
+from xfunc_core.quantities import QUANTITIES, Method, count_text, counted, duration_text
 from xfunc_core.references.published import holes
 from xfunc_core.runs.devices import gpu_ids
 from xfunc_core.runs.dispatcher import submit
@@ -106,7 +106,7 @@ def refuse_missing_gpu(device: str) -> None:
 def _plan_sentence(planned: Preview, dataset: Dataset) -> str:
     plan, settings = planned.plan, planned.settings
     counts = ", ".join(f"{count_text(len(getattr(plan.split, part)))} {part}" for part in _PARTS)
-    steps = f"{count_text(settings.epochs)} epochs, {count_text(plan.total_steps)} optimiser steps"
+    steps = f"{counted(settings.epochs, 'epoch')}, {counted(plan.total_steps, 'optimiser step')}"
     return f"{Method(settings.method).label} on {dataset.info.title}: {counts} frames; {steps}, about {estimate_text(planned.estimate)} on {settings.device}."
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from xfunc_core.answers.answer import Say
 from xfunc_core.data.home import runs_root
-from xfunc_core.quantities import ENERGY, count_text, duration_text
+from xfunc_core.quantities import ENERGY, count_text, counted, duration_text
 from xfunc_core.runs.dispatcher import ensure_dispatcher
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.overview import progress_of
@@ -46,4 +46,4 @@ def last_error_text(run: RunFolder) -> str:
 def _how_far(folders: Sequence[RunFolder], active: Sequence[RunFolder]) -> str:
     working = next((run for run in active if run.state() is RunState.RUNNING), None)
     what = f"{working.id}: {', '.join(filter(None, [progress_text(working), last_error_text(working)]))}" if working else "waiting for a free slot"
-    return f"{count_text(len(folders) - len(active))} of {count_text(len(folders))} runs ended; {what}" if len(folders) > 1 else what
+    return f"{count_text(len(folders) - len(active))} of {counted(len(folders), 'run')} ended; {what}" if len(folders) > 1 else what

@@ -20,7 +20,7 @@ from xfunc_core.data.formats.extxyz_text import extxyz_text
 from xfunc_core.data.formats.matpes_text import matpes_text
 from xfunc_core.data.rows import pieces, read_batch
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import counted
 
 
 class ExportFormat(Enum):
@@ -77,7 +77,7 @@ def left_out_by(dataset: Dataset, rows: np.ndarray | None, format: ExportFormat)
     corrected = int(np.count_nonzero(np.nan_to_num(correction if rows is None else correction[rows])))
     if not corrected:
         return ""
-    return f"{count_text(corrected)} frames have a corrected energy; the file holds it without the correction, which only the CSV table tells."
+    return f"{counted(corrected, 'frame has', 'frames have')} a corrected energy; the file holds it without the correction, which only the CSV table tells."
 
 
 def export(

@@ -29,7 +29,7 @@ from xfunc_core.data.possible import impossible
 from xfunc_core.data.watching import Reading, Stage, Watch
 from xfunc_core.data.writer import DatasetWriter
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional, count_text
+from xfunc_core.quantities import Functional, count_text, counted, plural
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -68,14 +68,14 @@ class ImportReport:
 
     def sentences(self) -> list[str]:
         """The report for a reader: one sentence on what was kept, one a reason."""
-        lines = [f"{count_text(self.n_kept)} of {count_text(self.n_documents)} documents were kept."]
+        lines = [f"{count_text(self.n_kept)} of {counted(self.n_documents, 'document')} {plural(self.n_kept, 'was', 'were')} kept."]
         for what, entries in (("left out", self.dropped), ("kept with a missing label", self.masked)):
             counts = Counter(str(entry["reason"]) for entry in entries)
             example = {str(entry["reason"]): entry["frame_id"] or "one without id" for entry in reversed(entries)}
             lines += [f"{count_text(n)} {what}: {reason} (for example {example[reason]})." for reason, n in counts.most_common(MOST_REASONS)]
             rest = counts.most_common()[MOST_REASONS:]
             if rest:
-                lines.append(f"{count_text(sum(n for _, n in rest))} {what} for {count_text(len(rest))} other reasons.")
+                lines.append(f"{count_text(sum(n for _, n in rest))} {what} for {counted(len(rest), 'other reason')}.")
         return lines + self.notes
 
     def note(self, sentence: str) -> None:

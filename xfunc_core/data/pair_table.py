@@ -27,6 +27,7 @@ from xfunc_core.data.folders import read_description, read_report, wrong_field
 from xfunc_core.data.pair_table_rows import LABELS
 from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import DataError
+from xfunc_core.quantities import counted
 
 SCHEMA_VERSION = 1
 KIND = "pair table"
@@ -198,7 +199,7 @@ class PairTable:
     def sentences(self) -> list[str]:
         """The table for a reader."""
         return [
-            f"{self.info.title}: {self.info.n_pairs:,} relaxed pairs of {self.info.n_materials:,} materials, from {self.info.source}; energies compare, forces and stresses do not."
+            f"{self.info.title}: {counted(self.info.n_pairs, 'relaxed pair')} of {counted(self.info.n_materials, 'material')}, from {self.info.source}; energies compare, forces and stresses do not."
         ]
 
     def report(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from xfunc_core.data.pair_table_columns import ENERGIES, NUMBERS
 from xfunc_core.data.per_atom import MOST_COMPOSITIONS, Verdict, judge
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional, count_text
+from xfunc_core.quantities import Functional, count_text, counted
 
 LABELS = tuple(f"{label}_{f.value}" for label in ("energy", "formation_energy", "volume") for f in Functional)
 """What a row may hold for each functional: eV/atom, eV/atom, Å³/atom."""
@@ -224,7 +224,7 @@ class RowParser:
         says, looks = ("totals", "energies per atom") if totals else ("energies per atom", "totals")
         if found is (Verdict.PER_ATOM if totals else Verdict.TOTAL):
             raise DataError(
-                f"The column {column!r} of {name} should hold {says} and looks like {looks}: over {count_text(len(known))} compositions its numbers "
+                f"The column {column!r} of {name} should hold {says} and looks like {looks}: over {counted(len(known), 'composition')} its numbers "
                 f"{'do not grow' if totals else 'grow'} with the number of atoms; say what they are with --energies total or --energies per-atom."
             )
         if found is Verdict.UNDECIDED and totals:

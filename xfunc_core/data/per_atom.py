@@ -24,7 +24,7 @@ import numpy as np
 from xfunc_core.data.batch import FrameBatch
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import counted
 
 Item = FrameBatch | Frame | Rejected | Note
 """What readers yield."""
@@ -112,7 +112,7 @@ class EnergyCheck:
         verdict = self._sample.verdict() if self._said is Verdict.UNDECIDED else self._said
         if verdict is Verdict.PER_ATOM:
             raise DataError(
-                f"The energies in {name} look like energies per atom: over {count_text(len(self._sample.energies))} compositions they do not grow with the number of atoms; "
+                f"The energies in {name} look like energies per atom: over {counted(len(self._sample.energies), 'composition')} they do not grow with the number of atoms; "
                 "import them with --energies per-atom, or, if you are sure that they are totals, with --energies total."
             )
         if verdict is Verdict.UNDECIDED and self._sample.energies and not by_convention:

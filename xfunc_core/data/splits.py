@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xfunc_core.errors import ConfigError
+from xfunc_core.quantities import counted, plural
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def split_by_material(material_ids: Sequence[str], composition: np.ndarray, *, v
     for name, chosen in rows.items():
         if not len(chosen):
             advice = "no further material can leave training without taking the last frames of an element along, so use more materials" if keep_covered and wanted.get(name) else "change the fractions or use more frames"
-            raise ConfigError(f"The {name} part is empty with {len(names)} materials: {advice}.")
+            raise ConfigError(f"The {name} part is empty with {counted(len(names), 'material')}: {advice}.")
     return Split(**rows)
 
 
@@ -76,7 +77,7 @@ def nested_subsets(rows: np.ndarray, material_ids: Sequence[str], composition: n
     """
     for size in sizes:
         if not 1 <= size <= len(rows):
-            raise ConfigError(f"A subset of {size} frames is not possible: training has {len(rows)} frames.")
+            raise ConfigError(f"A subset of {size} {plural(size, 'frame')} is not possible: training has {counted(len(rows), 'frame')}.")
     groups = _by_material(rows, np.asarray(material_ids, dtype=str)[rows])
     contains = np.array([(composition[group] > 0).any(axis=0) for group in groups])
     ordered = [groups[i] for i in _covering_order(contains, seed)]

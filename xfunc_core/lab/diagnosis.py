@@ -9,7 +9,7 @@ import numpy as np
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.lab.evidence import Evidence
 from xfunc_core.lab.results import Comparison, SchemeResult
-from xfunc_core.quantities import ENERGY, count_text
+from xfunc_core.quantities import ENERGY, counted
 from xfunc_core.references.diagnostics import (
     DECIDED,
     Agreement,
@@ -92,9 +92,8 @@ class Diagnosis:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What a careful colleague would point out, most important first."""
-        said = [
-            f"The training frames determine {count_text(self.rank)} combinations of {count_text(self.n_elements)} elements' references."
-        ]
+        n_elements = counted(self.n_elements, "element's", "elements'")
+        said = [f"The training frames determine {counted(self.rank, 'combination')} of {n_elements} references."]
         if self.leaky:
             said.insert(0, "Frames outside the training subset entered these references: errors on the test part flatter them (leak).")
         said += [group.sentence for group in self.groups]
@@ -104,14 +103,14 @@ class Diagnosis:
             )
         if self.gauge_free.n_reactions:
             said.append(
-                f"No choice of references changes the {count_text(self.gauge_free.n_reactions)} independent reaction energies among these frames: "
+                f"No choice of references changes the {counted(self.gauge_free.n_reactions, 'independent reaction energy', 'independent reaction energies')} among these frames: "
                 f"there the pretrained network has an RMSE of {ENERGY.error_with_unit(self.gauge_free.rmse)}."
             )
         if np.isfinite(self.line.slope):
             r = f"{self.line.pearson:.2f}".replace("-", "−")
             slope = f"{self.line.slope:+.2f}".replace("-", "−")
             said.append(
-                f"w − w_GGA changes by {slope} eV per Z over {count_text(self.line.n_elements)} elements (r = {r}; the paper, MPtrj to MP-r²SCAN: −0.69, r = −0.95)."
+                f"w − w_GGA changes by {slope} eV per Z over {counted(self.line.n_elements, 'element')} (r = {r}; the paper, MPtrj to MP-r²SCAN: −0.69, r = −0.95)."
             )
         return tuple(said)
 

@@ -11,7 +11,7 @@ from xfunc_core.lab.diagnosis import Diagnosis
 from xfunc_core.lab.learning_curve import ReferenceCurves
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.lab.without_model import WithoutModel
-from xfunc_core.quantities import ENERGY, MISSING, correlation_text, count_text
+from xfunc_core.quantities import ENERGY, MISSING, correlation_text, count_text, counted
 from xfunc_core.references.diagnostics import DECIDED, ShiftAgainstZ
 
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -82,10 +82,10 @@ def notes(found: Comparison, result: SchemeResult) -> list[str]:
 def headline(found: Comparison, result: SchemeResult) -> list[tuple[str, str, str]]:
     """The three numbers of a scheme that are easily taken for each other: what each is, its value, on what it was found."""
     unit, interval = ENERGY.error_unit, result.test_interval.text
-    over = "nothing is fitted" if interval == MISSING else f"{count_text(found.n_refits)} refits on resampled materials"
+    over = "nothing is fitted" if interval == MISSING else f"{counted(found.n_refits, 'refit')} on resampled materials"
     return [
-        (f"Held-out MAE ({unit})", ENERGY.error(result.held_out.mae), f"N = {count_text(result.held_out.n)} frames not fitted to"),
-        (f"Test MAE ({unit})", ENERGY.error(result.test.mae), f"N = {count_text(result.test.n)} test frames"),
+        (f"Held-out MAE ({unit})", ENERGY.error(result.held_out.mae), f"N = {counted(result.held_out.n, 'frame')} not fitted to"),
+        (f"Test MAE ({unit})", ENERGY.error(result.test.mae), f"N = {counted(result.test.n, 'test frame')}"),
         (f"95 % of the test MAE ({unit})", interval, over),
     ]
 
@@ -94,7 +94,7 @@ def frames_words(found: Comparison) -> str:
     """What the errors in the table are of, with their unit."""
     held_out = found.result(found.recommendation.name).held_out.n
     return (
-        f"Errors of the energy before fine-tuning, in {ENERGY.error_unit}. Test: N = {count_text(found.n_test)} test frames. "
+        f"Errors of the energy before fine-tuning, in {ENERGY.error_unit}. Test: N = {counted(found.n_test, 'test frame')}. "
         f"Held-out: N = {count_text(held_out)} training and validation frames that were not fitted to."
     )
 
@@ -171,7 +171,7 @@ def leverage_words(found: Diagnosis) -> str:
     return (
         f"Leverage of a training frame in a least-squares fit: {found.leverages.mean():.2f} on average, {largest:.2f} at most "
         f"(1: the fit goes through the frame, whatever its energy); {count_text(int((found.leverages >= DECIDED).sum()))} of "
-        f"{count_text(len(found.leverages))} frames are fitted exactly."
+        f"{counted(len(found.leverages), 'frame')} are fitted exactly."
     )
 
 
@@ -185,15 +185,15 @@ def line_words(line: ShiftAgainstZ) -> tuple[str, ...]:
 
 def split_words(found: Comparison) -> str:
     """The frames that were used."""
-    parts = f"{count_text(found.n_train)} training, {count_text(found.n_validation)} validation and {count_text(found.n_test)} test frames"
-    left = f"; {count_text(len(found.left_out))} frames are left out" if found.left_out else ""
-    return f"{parts}, split by material; {count_text(found.n_elements)} elements in training{left}."
+    parts = f"{count_text(found.n_train)} training, {count_text(found.n_validation)} validation and {counted(found.n_test, 'test frame')}"
+    left = f"; {counted(len(found.left_out), 'frame is', 'frames are')} left out" if found.left_out else ""
+    return f"{parts}, split by material; {counted(found.n_elements, 'element')} in training{left}."
 
 
 def curve_words(found: ReferenceCurves) -> str:
     """What is written above the learning curves."""
     covered = np.median(found.n_elements, axis=0)
-    return f"medians, quartiles of {len(found.n_frames)} orders · {covered[0]:.0f} of {covered[-1]:.0f} elements in the smallest subset"
+    return f"medians, quartiles of {counted(len(found.n_frames), 'order')} · {covered[0]:.0f} of {covered[-1]:.0f} elements in the smallest subset"
 
 
 def curve_numbers(found: ReferenceCurves, what: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xfunc_core.lab.results import Recommendation, SchemeResult
-from xfunc_core.quantities import ENERGY, count_text
+from xfunc_core.quantities import ENERGY, count_text, counted
 from xfunc_core.references.scheme import Scheme
 
 NOT_A_CHOICE = (Scheme.TABLE, Scheme.NONE, Scheme.TRAINABLE)
@@ -36,7 +36,7 @@ def recommend(results: Sequence[SchemeResult], test_materials: np.ndarray, n_val
     )
     reason = (
         f"The lowest MAE on frames that it was not fitted to: {ENERGY.error_with_unit(chosen.held_out.mae)}{runner_up} "
-        f"({count_text(chosen.held_out.n)} frames: {frames}). No test label was looked at."
+        f"({counted(chosen.held_out.n, 'frame')}: {frames}). No test label was looked at."
     )
     best = min(ranked, key=lambda r: r.test.mae)
     on_test = " ".join([_on_test(chosen, best, test_materials), *(_tie(r) for r in results if r.starts_as is chosen.scheme)])
@@ -48,7 +48,7 @@ def _tie(other: SchemeResult) -> str:
 
 
 def _on_test(chosen: SchemeResult, best: SchemeResult, materials: np.ndarray) -> str:
-    n = f"{count_text(chosen.test.n)} frames of {count_text(len(np.unique(materials)))} materials"
+    n = f"{counted(chosen.test.n, 'frame')} of {counted(len(np.unique(materials)), 'material')}"
     if best.test.mae >= chosen.test.mae:
         return f"It also has the lowest test MAE of all schemes: {ENERGY.error_with_unit(chosen.test.mae)} on {n}."
     gap, error = paired_difference(chosen.test_errors, best.test_errors, materials)
@@ -57,7 +57,7 @@ def _on_test(chosen: SchemeResult, best: SchemeResult, materials: np.ndarray) ->
     if not error * _STANDARD_ERRORS < gap:
         why = f"{difference} (standard error over materials), so the test part cannot tell the two apart"
     else:
-        why = f"{difference} (standard error over materials), so the test frames differ from the {count_text(chosen.held_out.n)} frames that the choice was made by"
+        why = f"{difference} (standard error over materials), so the test frames differ from the {counted(chosen.held_out.n, 'frame')} that the choice was made by"
     return f"On the test part “{best.label}” ({best.name}) is lower, {numbers}: {why}. The choice stands, since one made on the test part would flatter itself."
 
 

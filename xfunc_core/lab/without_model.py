@@ -12,7 +12,7 @@ from xfunc_core.elements import SYMBOLS
 from xfunc_core.errors import DataError
 from xfunc_core.lab.evidence import split_of
 from xfunc_core.lab.results import Unavailable
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import counted
 from xfunc_core.references.element_references import ElementReferences, Status
 from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.null_space import OpenGroup, open_groups
@@ -64,8 +64,9 @@ class WithoutModel:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What the training frames determine and what they lack."""
+        elements = counted(self.n_elements, "element's", "elements'")
         said = [
-            f"The {count_text(self.n_train)} training frames determine {count_text(self.rank)} combinations of {count_text(self.n_elements)} elements' references.",
+            f"The {counted(self.n_train, 'training frame determines', 'training frames determine')} {counted(self.rank, 'combination')} of {elements} references.",
             *(group.sentence for group in self.groups),
         ]
         if self.not_in_training:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, faded, literal, log_ticks, nothing_to_draw, on_ground, palette
-from xfunc_core.quantities import ENERGY, count_text, interval_text
+from xfunc_core.quantities import ENERGY, counted, interval_text
 
 COLOURS = {
     "keep": "#5f6b7a",
@@ -37,6 +37,8 @@ _DASHES = {
 }
 _ROW = 38
 """Pixels of a scheme: its name, and below it its errors, so that long names leave a narrow page room to draw."""
+_KEY_ROWS = 9
+"""Rows of the key of the learning curves on a narrow page, which has one for almost every name."""
 _LONGEST = 44
 """Characters of a name that is drawn; that of a file may be longer."""
 _HOVER = "<b>%{customdata[0]}</b><br>Test MAE %{customdata[1]} · test RMSE %{customdata[2]} · held-out MAE %{customdata[3]} meV/atom<br>%{customdata[4]}<extra></extra>"
@@ -79,7 +81,7 @@ def comparison_figure(table: pd.DataFrame, words: tuple[str, ...] = (), dark: bo
     )
     fig.update_yaxes(showticklabels=False, ticks="", showgrid=False, range=[-0.6, len(table) - 0.3])
     counts = (
-        f"{part}: N = {count_text(int(table[column].iloc[0]))} frames" for part, column in (("Test", "n_test"), ("held-out", "n_held_out"))
+        f"{part}: N = {counted(int(table[column].iloc[0]), 'frame')}" for part, column in (("Test", "n_test"), ("held-out", "n_held_out"))
     )
     apply_theme(fig, dark, height=180 + _ROW * len(table), note=" · ".join([*counts, *map(literal, words)]), legend_rows=3)
     return fig.update_layout(margin={"l": 16})
@@ -147,7 +149,9 @@ def curve_figure(table: pd.DataFrame, axis: str, n: str, dark: bool = False) -> 
     ticks = log_ticks(float(values[values > 0].min()), float(values.max()))
     fig.update_xaxes(type="log", title="Training frames N", tickvals=sorted(set(shown["size"])), **PLAIN_NUMBERS)
     fig.update_yaxes(type="log", title=f"{axis} ({ENERGY.error_unit})", tickvals=ticks, **PLAIN_NUMBERS)
-    return apply_theme(fig, dark, height=520, note=n, legend_rows=5)
+    apply_theme(fig, dark, height=590, note=n, legend_rows=_KEY_ROWS)
+    top = (fig.layout.margin.b - 46) / fig.layout.height  # right below the axis title, whatever room is left under it
+    return fig.update_layout(legend={"xref": "container", "y": top, "yanchor": "top", "maxheight": top, "tracegroupgap": 0})
 
 
 def _add_curve(fig: go.Figure, name: str, curve: pd.DataFrame, dark: bool) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, nothing_to_draw, palette
-from xfunc_core.quantities import ENERGY, count_text, interval_text
+from xfunc_core.quantities import ENERGY, counted, interval_text
 
 _ROW = 16
 """Pixels of an element."""
@@ -44,14 +44,14 @@ def shift_line_figure(table: pd.DataFrame, slope: float, intercept: float, words
             textposition="top right",
             textfont={"size": 11, "color": c.muted},
             marker={"size": 7, "color": c.accent},
-            customdata=np.stack([table.index, [ENERGY.value(s) for s in table["sigma_refits"]], table["n_frames"]], axis=1),
+            customdata=np.stack([table.index, [ENERGY.value(s) for s in table["sigma_refits"]], _training_frames(table)], axis=1),
             name="This scheme, ± σ over refits",
-            hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{y:.3f} ± %{customdata[1]} eV/atom<br>%{customdata[2]} training frames<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{y:.3f} ± %{customdata[1]} eV/atom<br>%{customdata[2]}<extra></extra>",
         )
     )
     fig.update_xaxes(title="Atomic number Z")
     fig.update_yaxes(title=f"w − w_GGA ({ENERGY.unit})")
-    note = " · ".join([f"N = {count_text(len(table))} elements", *words])
+    note = " · ".join([f"N = {counted(len(table), 'element')}", *words])
     return apply_theme(fig, dark, height=460, note=note, legend_rows=2)
 
 
@@ -77,7 +77,7 @@ def residual_figure(table: pd.DataFrame, dark: bool = False) -> go.Figure:
     fig.update_yaxes(tickvals=at, ticktext=list(table.index), tickfont={"size": 11}, range=[-0.7, len(table) - 0.3])
     for title in fig.layout.annotations:
         title.update(font={"size": 13, "color": c.text})
-    note = f"N = {count_text(len(table))} elements · medians and quartiles"
+    note = f"N = {counted(len(table), 'element')} · medians and quartiles"
     apply_theme(fig, dark, height=150 + _ROW * len(table), note=note)
     fig.update_annotations(selector={"name": "note"}, yshift=30)
     return fig.update_layout(margin={"t": fig.layout.margin.t + 24, "l": 40})
@@ -93,13 +93,17 @@ def _add_quartiles(fig: go.Figure, table: pd.DataFrame, when: str, colour: str, 
             mode="markers",
             error_x={"array": high - median, "arrayminus": median - low, "thickness": 1.4, "width": 2, "color": colour},
             marker={"size": 7, "color": colour},
-            customdata=np.stack([table.index, table["n_frames"], written], axis=1),
+            customdata=np.stack([table.index, _training_frames(table), written], axis=1),
             name=when,
-            hovertemplate="<b>%{customdata[0]}</b> · %{customdata[1]} frames<br>median %{customdata[2]} meV/atom<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}</b> · %{customdata[1]}<br>median %{customdata[2]} meV/atom<extra></extra>",
         ),
         row=1,
         col=column,
     )
+
+
+def _training_frames(table: pd.DataFrame) -> list[str]:
+    return [counted(int(n), "training frame") for n in table["n_frames"]]
 
 
 def _signed(error: float) -> str:

@@ -12,7 +12,7 @@ from scipy import sparse
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError
-from xfunc_core.quantities import Functional, count_text
+from xfunc_core.quantities import Functional, counted
 from xfunc_core.references.published import matpes_atoms, matpes_solids
 from xfunc_core.references.scheme import Need
 from xfunc_core.references.solvers import Composition, n_containing
@@ -68,7 +68,7 @@ class ReferenceFrames:
         for name in ("energy_per_atom", "n_atoms", "model_energy"):
             found = getattr(self, name)
             if found is not None and np.shape(found) != (n,):
-                raise ConfigError(f"{name} has shape {np.shape(found)} for {count_text(n)} frames: give one number a frame.")
+                raise ConfigError(f"{name} has shape {np.shape(found)} for {counted(n, 'frame')}: give one number a frame.")
         for name in ("w_gga", "own_atoms", "elemental_solids", "prior"):
             found = getattr(self, name)
             if found is not None and np.shape(found) != (N_REFERENCED,):
@@ -93,7 +93,7 @@ class ReferenceFrames:
             own_atoms=np.array([own.get(s, np.nan) for s in SYMBOLS[:N_REFERENCED]]) if own else None,
             elemental_solids=matpes_solids(functional),
             functional=functional,
-            source=f"{len(rows)} training frames of {dataset.info.name}",
+            source=f"{counted(len(rows), 'training frame')} of {dataset.info.name}",
             **known,
         )
 
@@ -109,7 +109,7 @@ class ReferenceFrames:
             raise ConfigError("No training frame has an energy, so no reference energies can be fitted: choose a dataset with energies.")
         if self.model_energy is not None and not np.isfinite(self.model_energy[there]).all():
             raise ConfigError(
-                f"The pretrained model gives no energy for {count_text(int((~np.isfinite(self.model_energy[there])).sum()))} training frames: leave them out."
+                f"The pretrained model gives no energy for {counted(int((~np.isfinite(self.model_energy[there])).sum()), 'training frame')}: leave them out."
             )
         if there.all():
             return self

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from xfunc_core.quantities import MISSING, QUANTITIES, count_text
+from xfunc_core.quantities import MISSING, QUANTITIES, count_text, counted
 from xfunc_core.runs.state import RunState
 
 
@@ -36,7 +36,7 @@ class SweepProgress:
     @property
     def sentence(self) -> str:
         """How many runs are in which state, such as ``12 of 16 runs finished · 1 running · 3 queued``."""
-        finished = f"{count_text(self.counts.get(RunState.FINISHED, 0))} of {count_text(self.n_runs)} runs finished"
+        finished = f"{count_text(self.counts.get(RunState.FINISHED, 0))} of {counted(self.n_runs, 'run')} finished"
         others = [f"{count_text(self.counts[s])} {s.label.lower()}" for s in RunState if s is not RunState.FINISHED and s in self.counts]
         return " · ".join([finished, *others])
 

@@ -22,7 +22,7 @@ from xfunc_core.model.network import Engine
 from xfunc_core.model.predict import Predictions, predict, predict_energies
 from xfunc_core.model.samples import Sample, build_samples
 from xfunc_core.model.weights import load_engine
-from xfunc_core.quantities import Method
+from xfunc_core.quantities import Method, counted
 from xfunc_core.references.looked_up import BroughtTable
 from xfunc_core.references.priors import Trainable
 from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, ReferenceScheme, Scheme
@@ -220,7 +220,7 @@ def _device(name: str, precision: str = "float32") -> torch.device:
         raise RunError("This machine offers no CUDA GPU to PyTorch: choose the CPU, or install the CUDA build of torch.")
     if local_rank() >= torch.cuda.device_count():
         raise RunError(
-            f"This run may use {torch.cuda.device_count()} GPUs, and each process needs one of its own: ask for fewer processes."
+            f"This run may use {counted(torch.cuda.device_count(), 'GPU')}, and each process needs one of its own: ask for fewer processes."
         )
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.cuda.set_device(local_rank())

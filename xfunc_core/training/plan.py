@@ -13,7 +13,7 @@ from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.splits import Split, nested_subsets, split_by_material
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.errors import ConfigError
-from xfunc_core.quantities import Method, count_text
+from xfunc_core.quantities import Method, count_text, counted, plural
 from xfunc_core.references.energy_scale import ScaleCheck, scheme_scale
 from xfunc_core.references.frames import ReferenceFrames
 from xfunc_core.references.missing import MissingReference, elements_of, without_reference
@@ -68,21 +68,21 @@ class Plan:
         said = []
         if self.uncovered:
             said.append(
-                f"{self.n_test_uncovered} test frames hold elements that no training frame has ({', '.join(self.uncovered)}): their energies can only be guessed."
+                f"{counted(self.n_test_uncovered, 'test frame holds', 'test frames hold')} elements that no training frame has ({', '.join(self.uncovered)}): their energies can only be guessed."
             )
         missing = self.n_elements - self.rank
         if missing and settings.method in (Method.M1.value, Method.M4.value) and settings.start_scheme.is_fitted:
             filled = (
-                " and are filled in by what their neighbours in the periodic table suggest"
+                f" and {plural(missing, 'is', 'are')} filled in by what their neighbours in the periodic table suggest"
                 if settings.start_scheme is Scheme.SMOOTH
                 else ""
             )
             said.append(
-                f"The {len(self.split.train)} training frames hold {self.n_elements} elements but fix only {self.rank} combinations of their reference energies; {missing} stay open{filled}."
+                f"The {counted(len(self.split.train), 'training frame holds', 'training frames hold')} {counted(self.n_elements, 'element')} but {plural(len(self.split.train), 'fixes', 'fix')} only {counted(self.rank, 'combination')} of their reference energies; {missing} {plural(missing, 'stays', 'stay')} open{filled}."
             )
         if self.dropped:
             said.append(
-                f"{len(self.dropped)} frames are left out, because “{settings.start_scheme.label}” gives {', '.join(self.missing)} no reference energy."
+                f"{counted(len(self.dropped), 'frame is', 'frames are')} left out, because “{settings.start_scheme.label}” gives {', '.join(self.missing)} no reference energy."
             )
         elif set(self.missing) - set(self.uncovered):
             said.append(f"“{settings.start_scheme.label}” gives {', '.join(self.missing)} no reference energy of its own: a guess stands in.")
@@ -98,7 +98,7 @@ class Plan:
                 f"The pretrained network never saw {', '.join(self.new_to_network)}: expect large errors there, whatever the references."
             )
         if self.total_steps < 100:
-            said.append(f"Only {self.total_steps} optimiser steps: the model will hardly move; use more epochs or smaller batches.")
+            said.append(f"Only {counted(self.total_steps, 'optimiser step')}: the model will hardly move; use more epochs or smaller batches.")
         return said
 
 
@@ -186,7 +186,7 @@ def _references_for_all(
     policy = MissingReference(settings.missing_references)
     if missing and policy is MissingReference.FAIL:
         raise ConfigError(
-            f"“{settings.start_scheme.label}” gives {', '.join(missing)} no reference energy, and {count_text(len(hit))} frames hold them: use the prior, drop those frames, or choose another scheme."
+            f"“{settings.start_scheme.label}” gives {', '.join(missing)} no reference energy, and {counted(len(hit), 'frame holds', 'frames hold')} them: use the prior, drop those frames, or choose another scheme."
         )
     if policy is not MissingReference.DROP:
         return missing, split, ()

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 
 Progress = Callable[[float, str], None]
 """Told the share that is done, 0 to 1, and what comes next."""
@@ -77,10 +77,10 @@ def about(dataset: Dataset, rows: np.ndarray, kind: FindingKind, severity: Sever
 def frames_text(n: int, total: int | None = None) -> str:
     """A number of frames as people say it: ``1 frame``, ``12 frames``, ``12 of 400 frames (3.0 %)``, ``all 400 frames``."""
     if total is None:
-        return f"{count_text(n)} frame{'' if n == 1 else 's'}"
+        return counted(n, "frame")
     if n == total:
-        return f"all {count_text(n)} frames" if n > 1 else "the only frame"
-    return f"{count_text(n)} of {count_text(total)} frames ({100 * n / total:.1f} %)"
+        return f"all {counted(n, 'frame')}" if n > 1 else "the only frame"
+    return f"{count_text(n)} of {counted(total, 'frame')} ({100 * n / total:.1f} %)"
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from xfunc_core.data.checks.finding import Finding, FindingKind, Severity, about, frames_text
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 
 MOST_REASONS = 20
 """Reasons that get a finding of their own; the others share one, so that a spoilt file gives no report of thousands of lines."""
@@ -21,8 +21,8 @@ def check_import(dataset: Dataset) -> Iterator[Finding]:
     """
     report = dataset.report()
     read = report.get("documents")
-    of = f" of {count_text(read)} documents" if isinstance(read, int) and read else ""
-    sentence = f"Kept: {frames_text(len(dataset))}{of}, {count_text(dataset.info.n_atoms)} atoms, {count_text(dataset.info.n_materials)} materials, {count_text(len(dataset.info.elements))} elements."
+    of = f" of {counted(read, 'document')}" if isinstance(read, int) and read else ""
+    sentence = f"Kept: {frames_text(len(dataset))}{of}, {counted(dataset.info.n_atoms, 'atom')}, {counted(dataset.info.n_materials, 'material')}, {counted(len(dataset.info.elements), 'element')}."
     yield Finding(FindingKind.KEPT, Severity.INFO, sentence, n=len(dataset))
     yield from _by_reason(report["dropped"], FindingKind.DROPPED, Severity.WARNING, "Left out")
     # What is then missing is a finding of its own, and tells moments, which many sets lack, from labels that all should have.
@@ -36,7 +36,7 @@ def check_ids(dataset: Dataset) -> Iterator[Finding]:
     ids = dataset.table["frame_id"]
     repeated = ids.duplicated(keep=False).to_numpy()
     if repeated.any():
-        sentence = f"Ids that occur more than once: {count_text(ids[repeated].nunique())} ids of {frames_text(int(repeated.sum()), len(dataset))}; they pair with nothing."
+        sentence = f"Ids that occur more than once: {counted(ids[repeated].nunique(), 'id')} of {frames_text(int(repeated.sum()), len(dataset))}; they pair with nothing."
         yield about(dataset, repeated.nonzero()[0], FindingKind.REPEATED_ID, Severity.WARNING, sentence)
 
 
@@ -51,4 +51,4 @@ def _by_reason(entries: list[Any], kind: FindingKind, severity: Severity, what: 
         yield Finding(kind, severity, f"{what}: {count_text(len(ids[reason]))}, because {reason}.", tuple(ids[reason]), len(ids[reason]))
     others = [name for reason in reasons[MOST_REASONS:] for name in ids[reason]]
     if others:
-        yield Finding(kind, severity, f"{what}: {count_text(len(others))}, for {count_text(len(reasons) - MOST_REASONS)} further reasons; report.json has each.", tuple(others), len(others))
+        yield Finding(kind, severity, f"{what}: {count_text(len(others))}, for {counted(len(reasons) - MOST_REASONS, 'further reason')}; report.json has each.", tuple(others), len(others))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from xfunc_core.data.checks.finding import Finding, FindingKind, Severity, about
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 
 VOLUME_RANGE = 0.03
 """Smallest relative difference of volumes in a material that is looked at; thermal pressure hides less."""
@@ -60,7 +60,7 @@ def check_stress_sign(dataset: Dataset) -> Iterator[Finding]:
     n = trend.falling + trend.rising
     if n < FEWEST_MATERIALS:
         return
-    criterion = f"of {count_text(n)} materials whose volumes differ by {100 * VOLUME_RANGE:g} % or more"
+    criterion = f"of {counted(n, 'material')} whose volumes differ by {100 * VOLUME_RANGE:g} % or more"
     if trend.rising >= AGREEING * n:
         sentence = f"The stress seems to have the wrong sign: in {count_text(trend.rising)} {criterion} the pressure rises with the volume, while compressed matter pushes back."
         yield about(dataset, trend.rows_rising, FindingKind.STRESS_SIGN, Severity.WARNING, sentence)

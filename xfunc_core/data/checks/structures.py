@@ -12,7 +12,7 @@ from xfunc_core.data.duplicates import AGREE, find_duplicates
 from xfunc_core.data.isolation import CUTOFF, count_isolated_atoms
 from xfunc_core.data.same_structure import MAX_REORDERED, TOLERANCE
 from xfunc_core.elements import Z_OF
-from xfunc_core.quantities import ENERGY, FORCE, STRESS, count_text
+from xfunc_core.quantities import ENERGY, FORCE, STRESS, count_text, counted
 
 FEW = 10
 """Frames below which an element is hardly learned, and its reference energy rests on a handful of numbers."""
@@ -24,11 +24,11 @@ def check_duplicates(dataset: Dataset) -> Iterator[Finding]:
     """Frames that are the same structure: copies, and those whose labels contradict each other."""
     found = find_duplicates(dataset)
     if found.n_copied:
-        sentence = f"Copies: {frames_text(len(found.copies), len(dataset))} are only {count_text(found.n_copied)} different structures ({SAME}), with labels that agree within {LABELS_AGREE}."
+        sentence = f"Copies: {frames_text(len(found.copies), len(dataset))} are only {counted(found.n_copied, 'different structure')} ({SAME}), with labels that agree within {LABELS_AGREE}."
         yield about(dataset, found.copies, FindingKind.DUPLICATE, Severity.WARNING, sentence)
     if found.n_conflicting:
         sentence = (
-            f"Contradictions: {frames_text(len(found.conflicting), len(dataset))} are only {count_text(found.n_conflicting)} different structures ({SAME}), "
+            f"Contradictions: {frames_text(len(found.conflicting), len(dataset))} are only {counted(found.n_conflicting, 'different structure')} ({SAME}), "
             f"with labels further apart than {LABELS_AGREE}; energies of one structure differ by up to {ENERGY.error_with_unit(found.largest_difference)}."
         )
         yield about(dataset, found.conflicting, FindingKind.CONFLICT, Severity.WARNING, sentence)

@@ -20,7 +20,7 @@ from xfunc_core.data.formats.opening import open_lines
 from xfunc_core.data.frame import Frame, Note, Rejected, matrix_to_voigt
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional
+from xfunc_core.quantities import Functional, counted
 
 EV_PER_A3_TO_GPA = 160.21766208
 """GPa in one eV/Å³ (CODATA 2014, as in ASE)."""
@@ -83,7 +83,7 @@ def _blocks(lines: Iterator[str], path: Path) -> Iterator[tuple[int, str, list[s
             if size > MAX_FRAME:
                 raise DataError(f"{path.name}: frame {position} is longer than {MAX_FRAME:,} characters, too long for a frame: leave it out.")
         if len(atoms) < n_atoms:
-            raise DataError(f"{path.name}: frame {position} announces {n_atoms:,} atoms and ends after {len(atoms):,}; the file may be cut, so copy or download it again.")
+            raise DataError(f"{path.name}: frame {position} announces {counted(n_atoms, 'atom')} and ends after {len(atoms):,}; the file may be cut, so copy or download it again.")
         yield position, comment, atoms
 
 

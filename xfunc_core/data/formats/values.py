@@ -11,6 +11,7 @@ import numpy as np
 
 from xfunc_core.data.frame import cartesian
 from xfunc_core.elements import N_REFERENCED, Z_OF
+from xfunc_core.quantities import counted
 
 MIN_VOLUME_PER_ATOM = 0.5
 """Å³; below it a lattice is degenerate (the densest element at 400 GPa keeps above 2 Å³ per atom)."""
@@ -70,7 +71,7 @@ def lattice(value: Any, n_atoms: int) -> np.ndarray:
     with np.errstate(all="ignore"):
         volume = abs(float(np.linalg.det(matrix)))
     if not MIN_VOLUME_PER_ATOM * n_atoms < volume < math.inf:
-        raise Unusable(f"its cell has a volume of {volume:.3g} Å³ for {n_atoms} atoms")
+        raise Unusable(f"its cell has a volume of {volume:.3g} Å³ for {counted(n_atoms, 'atom')}")
     return matrix
 
 
