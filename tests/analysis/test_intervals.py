@@ -13,7 +13,8 @@ from xfunc_core.analysis import agreement as agreement_module
 from xfunc_core.analysis.agreement import STATISTICS, agreement, agreements
 from xfunc_core.analysis.groups import Groups
 from xfunc_core.analysis.intervals import MAX_BLOCKS, effective_number, in_blocks, resample_counts
-from xfunc_core.analysis.moments import cluster_sums, moments, scaled, scaled_derivatives
+from xfunc_core.analysis.moments import moments, scaled, scaled_derivatives
+from xfunc_core.analysis.units import Units
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -49,7 +50,8 @@ def test_of_independent_normal_rows_intervals_are_those_of_textbooks(n):
 def test_derivatives_of_the_scales_are_differences():
     rng = np.random.default_rng(3)
     x = rng.normal(-5, 2, 50)
-    rows = cluster_sums(x, 0.8 * x + rng.normal(0, 0.5, 50) + 1, rng.uniform(0.5, 2, 50), np.arange(0, 50, 2))
+    units = Units.of(x, 0.8 * x + rng.normal(0, 0.5, 50) + 1)
+    rows = units.cluster_sums(np.arange(50), rng.uniform(0.5, 2, 50), np.arange(0, 50, 2))
     sums = rows.columns.sum(axis=1)
     derivatives = scaled_derivatives(moments(sums, rows.mean_d)) / sums[0]
     for column, step in enumerate(1e-4 * np.eye(9)):

@@ -5,8 +5,8 @@ Rows of one material are not independent (frames of one relaxation, components o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from xfunc_core.analysis import estimate as reasons
 from xfunc_core.analysis.estimate import Estimate, estimate
 from xfunc_core.analysis.groups import Groups
-from xfunc_core.analysis.intervals import effective_number, moment_intervals, rank_intervals
-from xfunc_core.analysis.moments import ClusterSums, cluster_sums, moment_values
+from xfunc_core.analysis.intervals import effective_number, in_blocks, moment_intervals, rank_intervals
+from xfunc_core.analysis.moments import ClusterSums, moment_values
 from xfunc_core.analysis.rank_correlation import dense_ranks, rank_correlation
+from xfunc_core.analysis.rows_by_material import RowsByMaterial
 from xfunc_core.blas import one_blas_thread
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import count_text
@@ -102,7 +103,8 @@ def agreement(
     weights = None if weights is None else np.asarray(weights, dtype=float)
     if weights is not None and weights.shape != (n,):
         raise DataError(f"There are {weights.size} weights for {n} rows; one for each row is needed.")
-    return RowsByMaterial.of(x, y, materials, seed).agreement(weights, ranks=ranks, intervals=intervals)
+    groups = Groups(("all",), np.array([0, n]), np.arange(n), weights)
+    return agreements(x, y, materials, groups, ranks=ranks, intervals=intervals, seed=seed)["all"]
 
 
 def agreements(
@@ -116,63 +118,26 @@ def agreements(
     seed: int = 0,
 ) -> dict[str, Agreement]:
     """Agreement of y with x over each group of rows, by the name of the group; see `agreement`."""
-    return RowsByMaterial.of(x, y, materials, seed).agreements(groups, ranks=ranks, intervals=intervals)
+    table = RowsByMaterial.of(x, y, materials, seed)
+    return GroupedRows(table, table.unit_groups(groups)).agreements(ranks=ranks, intervals=intervals)
 
 
-@dataclass(frozen=True)
-class RowsByMaterial:
-    """Rows that are finite on both sides, ordered by material, the materials in a random order: made once, asked for many groups.
+class GroupedRows:
+    """Groups of rows, asked several times: what was worked out for one question is not worked out again."""
 
-    Attributes:
-        x, y, material: shape (F,).
-        place: shape (R,), where each row of the input stands among the F; −1 where it is left out.
-        seed: of the order and of the resamples.
-    """
+    def __init__(self, table: RowsByMaterial, groups: Groups) -> None:
+        """Take groups of the units of a table, those of each group ascending."""
+        self._groups = {
+            name: _Group(table, groups.rows[start:end], None if groups.weights is None else groups.weights[start:end])
+            for name, start, end in zip(groups.names, groups.indptr[:-1], groups.indptr[1:], strict=True)
+        }
 
-    x: np.ndarray
-    y: np.ndarray
-    material: np.ndarray
-    place: np.ndarray
-    seed: int
-
-    @classmethod
-    def of(cls, x: ArrayLike, y: ArrayLike, materials: ArrayLike, seed: int = 0) -> RowsByMaterial:
-        """Order rows; arguments and errors are those of `agreement`."""
-        x, y, materials = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(materials)
-        if x.ndim != 1 or x.shape != y.shape or x.shape != materials.shape:
-            raise DataError(f"Values of shapes {x.shape} and {y.shape} with materials of shape {materials.shape} are not of the same rows.")
-        finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-        codes = dense_ranks(materials[finite])
-        codes = np.random.default_rng(seed).permutation(codes.max(initial=-1) + 1)[codes]
-        order = np.argsort(codes * finite.size + np.arange(finite.size))  # one number a row: faster than a stable sort
-        place = np.full(x.size, -1)
-        place[finite[order]] = np.arange(finite.size)
-        return cls(x[finite[order]], y[finite[order]], codes[order], place, seed)
-
-    def agreement(self, weights: np.ndarray | None = None, *, ranks: bool = True, intervals: bool = True) -> Agreement:
-        """Agreement over all rows; see the function `agreement`."""
-        n = self.place.size
-        groups = Groups(("all",), np.array([0, n]), np.arange(n), weights)
-        return self.agreements(groups, ranks=ranks, intervals=intervals)["all"]
-
-    def agreements(self, groups: Groups, *, ranks: bool = True, intervals: bool = True) -> dict[str, Agreement]:
-        """Agreement over each group of rows; see the function `agreements`."""
-        limit = min(_common_limit(np.diff(groups.indptr), RANKED_ROWS), RANKED_ROWS_OF_ONE) if ranks else 0
-        seed = self.seed if intervals else None
+    def agreements(self, *, ranks: bool = True, intervals: bool = True) -> dict[str, Agreement]:
+        """Agreement by the name of the group; see the function `agreements`."""
+        counts = np.array([group.n for group in self._groups.values()], dtype=int)
+        limit = min(_common_limit(counts, RANKED_ROWS), RANKED_ROWS_OF_ONE) if ranks else 0
         with one_blas_thread():
-            return {name: _of_group(self, *self._group(groups, k), limit, seed) for k, name in enumerate(groups.names)}
-
-    def _group(self, groups: Groups, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places, ascending, and weights of the rows of group k that count."""
-        stretch = slice(groups.indptr[k], groups.indptr[k + 1])
-        places = self.place[groups.rows[stretch]]
-        if groups.weights is None:
-            places = np.sort(places[places >= 0])
-            return places, np.ones(places.size)
-        weights = groups.weights[stretch]
-        keep = np.flatnonzero((places >= 0) & (weights > 0))
-        keep = keep[np.argsort(places[keep])]
-        return places[keep], weights[keep]
+            return {name: group.agreement(limit, intervals) for name, group in self._groups.items()}
 
 
 def _common_limit(counts: np.ndarray, total: int) -> int:
@@ -186,35 +151,77 @@ def _common_limit(counts: np.ndarray, total: int) -> int:
     return int(counts.max(initial=0))
 
 
-def _of_group(table: RowsByMaterial, places: np.ndarray, weights: np.ndarray, limit: int, seed: int | None) -> Agreement:
-    material = table.material[places]
-    starts = np.flatnonzero(np.diff(material, prepend=-1))
-    if places.size < MIN_ROWS or starts.size < MIN_MATERIALS:
-        return _too_few(places.size, starts.size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = cluster_sums(table.x[places], table.y[places], weights, starts)
-        values = moment_values(sums)
-    n_effective = effective_number(sums.columns[0])
-    ends = np.full((len(values), 2), np.nan)
-    few = np.array([n_effective < MIN_EFFECTIVE[name] for name in values])
-    if seed is not None and not few.all():
-        ends = moment_intervals(sums, seed)
+@dataclass(frozen=True)
+class _Group:
+    """Some units of a table, ascending, shape (k,), and what a row of each counts, if that is not 1."""
+
+    table: RowsByMaterial
+    units: np.ndarray
+    weights: np.ndarray | None
+
+    @cached_property
+    def n(self) -> int:
+        """Rows."""
+        return int(self.table.units.n[self.units].sum())
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The first unit of each material, shape (G,)."""
+        return np.flatnonzero(np.diff(self.table.material[self.units], prepend=-1))
+
+    @cached_property
+    def _summed(self) -> tuple[ClusterSums, float]:
+        """Sums over materials, or over blocks of them, and the effective number of materials."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = self.table.units.cluster_sums(self.units, self.weights, self.starts)
+            return replace(sums, columns=in_blocks(sums.columns)), effective_number(sums.columns[0])
+
+    @cached_property
+    def _values(self) -> dict[str, float]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return moment_values(self._summed[0])
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Of the intervals of the statistics of moments, shape (6, 2)."""
+        sums, n_effective = self._summed
+        few = np.array([n_effective < MIN_EFFECTIVE[name] for name in self._values])
+        if few.all():
+            return np.full((few.size, 2), np.nan)
+        ends = moment_intervals(sums, self.table.seed)
         ends[few] = np.nan
-        if not abs(values["pearson"]) < 1 - 1e-12:
+        if not abs(self._values["pearson"]) < 1 - 1e-12:
             ends[1] = np.nan  # a line's slope varies by rounding only
-    undefined = _undefined(sums)
-    without = partial(_without_interval, n_materials=starts.size, n_effective=n_effective)
-    estimates = {
-        name: estimate(value, end, undefined.get(name, ""), "" if seed is None else without(name, value))
-        for (name, value), end in zip(values.items(), ends, strict=True)
-    }
-    n_ranked = 0
-    if limit and (sums.constant_x or sums.constant_y):
-        estimates |= dict.fromkeys(("spearman", "kendall"), Estimate(why=reasons.ONE_SIDE_CONSTANT))
-    elif limit:
-        n_ranked = _whole_materials(starts, places.size, limit)
-        estimates |= _rank_estimates(table, places[:n_ranked], weights[:n_ranked], starts[starts < n_ranked], seed)
-    return Agreement(places.size, starts.size, n_effective, n_ranked, **estimates)
+        return ends
+
+    def agreement(self, limit: int, intervals: bool) -> Agreement:
+        """Agreement of the rows, coefficients of ranks of at most so many of them."""
+        n_materials = self.starts.size
+        if self.n < MIN_ROWS or n_materials < MIN_MATERIALS:
+            return _too_few(self.n, n_materials)
+        sums, n_effective = self._summed
+        ends = self._ends if intervals else np.full((len(self._values), 2), np.nan)
+        undefined = _undefined(sums)
+        without = partial(_without_interval, n_materials=n_materials, n_effective=n_effective)
+        estimates = {
+            name: estimate(value, end, undefined.get(name, ""), without(name, value) if intervals else "")
+            for (name, value), end in zip(self._values.items(), ends, strict=True)
+        }
+        found = Agreement(self.n, n_materials, n_effective, **estimates)
+        return replace(found, **self._ranks(limit, intervals)) if limit else found
+
+    def _ranks(self, limit: int, intervals: bool) -> dict[str, Estimate | int]:
+        """Both coefficients of ranks, and how many rows they are of."""
+        sums, _ = self._summed
+        if sums.constant_x or sums.constant_y:
+            return dict.fromkeys(("spearman", "kendall"), Estimate(why=reasons.ONE_SIDE_CONSTANT))
+        places = self.table.places(self.units)
+        counts = np.diff(self.table.starts)[self.units]
+        weights = np.ones(places.size) if self.weights is None else np.repeat(self.weights, counts)
+        starts = (np.cumsum(counts) - counts)[self.starts]
+        n = _whole_materials(starts, places.size, limit)
+        seed = self.table.seed if intervals else None
+        return {"n_ranked": n} | _rank_estimates(self.table, places[:n], weights[:n], starts[starts < n], seed)
 
 
 def _too_few(n: int, n_materials: int) -> Agreement:

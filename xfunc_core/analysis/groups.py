@@ -106,33 +106,35 @@ def element_groups(
     return _present(_compressed(SYMBOLS[:N_REFERENCED], columns, pairs, weights))
 
 
-def chemistry_groups(composition: ArrayLike, pair_of_row: ArrayLike) -> Groups:
+def chemistry_groups(composition: ArrayLike | csr_array, pair_of_row: ArrayLike) -> Groups:
     """The rows of every chemistry of `CHEMISTRIES`, in that order, empty ones included.
 
     Args:
-        composition: shape (P, 94), atomic fractions of the pairs, column Z − 1.
+        composition: shape (P, 94), atomic fractions of the pairs, column Z − 1; sparse if there are many.
         pair_of_row: shape (R,), the pair that each row belongs to.
 
     Raises:
         DataError: the shapes do not fit.
     """
-    fractions, pair = as_composition(composition, len(np.asarray(composition))), np.asarray(pair_of_row)
-    members = chemistries(fractions)[pair]
-    rows, columns = np.nonzero(members)
+    fractions = composition if issparse(composition) else as_composition(composition, len(np.asarray(composition)))
+    rows, columns = np.nonzero(chemistries(fractions)[np.asarray(pair_of_row)])
     return _compressed(tuple(CHEMISTRIES), columns, rows, None)
 
 
-def chemistries(composition: np.ndarray) -> np.ndarray:
+def chemistries(composition: np.ndarray | csr_array) -> np.ndarray:
     """Which chemistries each composition, shape (P, 94), belongs to: bool, shape (P, 10), columns as `CHEMISTRIES`."""
-    has = composition > 0
-    anion = {symbol: has[:, Z_OF[symbol] - 1] for symbol in ANION_FORMERS}
-    n_anions = sum(column.astype(np.int8) for column in anion.values())
-    n_metals = has[:, _columns(METALS)].sum(axis=1)
-    cation = (n_metals > 0) | has[:, _columns(METALLOIDS - {"Te"})].any(axis=1)
-    members = [anion[symbol] & (n_anions == 1) & cation for symbol in _ANIONS.values()]
-    members.append((n_metals >= 2) & (n_metals == has.sum(axis=1)))
-    members += [has[:, Z_OF[first] - 1 : Z_OF[last]].any(axis=1) for first, last in _SERIES.values()]
-    return np.stack(members, axis=1)
+    marks = np.zeros((N_REFERENCED, 4 + len(_ANIONS) + len(_SERIES)), dtype=np.float32)
+    series = [list(range(Z_OF[first] - 1, Z_OF[last])) for first, last in _SERIES.values()]
+    anions = [[Z_OF[symbol] - 1] for symbol in _ANIONS.values()]
+    kinds = [slice(None), _columns(frozenset(ANION_FORMERS)), _columns(METALS), _columns(METALLOIDS - {"Te"})]
+    for column, members in enumerate([*kinds, *anions, *series]):
+        marks[members, column] = 1
+    counts = (composition > 0).astype(np.float32) @ marks
+    n_elements, n_anions, n_metals, n_metalloids = counts.T[: len(kinds)]
+    ionic = (n_anions == 1) & (n_metals + n_metalloids > 0)
+    metallic = (n_metals >= 2) & (n_metals == n_elements)
+    has = counts[:, len(kinds) :] > 0
+    return np.column_stack([has[:, : len(anions)] & ionic[:, None], metallic, has[:, len(anions) :]])
 
 
 def _entries(composition: ArrayLike | csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

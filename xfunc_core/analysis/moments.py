@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xfunc_core.analysis.metrics import is_constant
-
 N_SUMS = 9
 _UNIT = np.eye(N_SUMS)
 _ONE, _X, _D, _XX, _YY, _XY, _XD, _DD, _ABS = _UNIT
@@ -73,23 +71,6 @@ class Moments:
     def residual(self) -> np.ndarray:
         """Mean square of what a least squares line on x leaves of d: the same as of y, with less to cancel."""
         return np.maximum(self.dd - self.xd**2 / self.xx, 0.0)
-
-
-def cluster_sums(x: np.ndarray, y: np.ndarray, weight: np.ndarray, starts: np.ndarray) -> ClusterSums:
-    """Sums of each cluster.
-
-    Args:
-        x, y, weight: shape (n,), n ≥ 1, clusters one after the other.
-        starts: shape (G,), the first row of each cluster.
-    """
-    d = y - x
-    mean_d = float(np.average(d, weights=weight))
-    x_c, d_c = x - np.average(x, weights=weight), d - mean_d
-    y_c, wx, wd = x_c + d_c, weight * x_c, weight * d_c
-    products = ((wx, x_c), (weight, y_c**2), (wx, y_c), (wx, d_c), (wd, d_c), (weight, np.abs(d)))
-    sums = [np.add.reduceat(column, starts) for column in (weight, wx, wd)]
-    sums += [np.add.reduceat(a * b, starts) for a, b in products]  # one column at a time: rows may be 10⁷
-    return ClusterSums(np.stack(sums), mean_d, is_constant(x), is_constant(y))
 
 
 def moments(sums: np.ndarray, mean_d: float) -> Moments:

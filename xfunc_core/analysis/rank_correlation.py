@@ -68,9 +68,9 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankCo
     n = x.size
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return RankCorrelation(np.nan, np.nan, np.nan, np.full(n, np.nan), np.full(n, np.nan))
-    by_x = _order((x << int(y.max()).bit_length()) + (y.max() - y))  # y falls where x is equal
+    by_x = in_order((x << int(y.max()).bit_length()) + (y.max() - y))  # y falls where x is equal
     x, y, w = x[by_x], y[by_x], weight[by_x]
-    by_y = _order((y << n.bit_length()) + np.arange(n - 1, -1, -1))  # and x where y is
+    by_y = in_order((y << n.bit_length()) + np.arange(n - 1, -1, -1))  # and x where y is
     place = np.empty(n, dtype=np.int32 if n < 1 << 31 else np.int64)
     place[by_y] = np.arange(n, dtype=place.dtype)
     in_x, in_y = _side(x, y, w), _side(y[by_y], x[by_y], w[by_y])
@@ -85,7 +85,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankCo
     return RankCorrelation(spearman, kendall, float(bias), spearman_influence, kendall_influence)
 
 
-def _order(key: np.ndarray) -> np.ndarray:
+def in_order(key: np.ndarray) -> np.ndarray:
     """The places of n whole numbers from 0 in ascending order, equal ones in the order that they stand in."""
     bits = key.size.bit_length()
     if int(key.max(initial=0)).bit_length() + bits > 63:

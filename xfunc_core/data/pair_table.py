@@ -25,6 +25,7 @@ from scipy.sparse import csr_array
 
 from xfunc_core.data.folders import read_description, read_report, wrong_field
 from xfunc_core.data.pair_table_rows import LABELS
+from xfunc_core.data.pairs import composition_codes
 from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import counted
@@ -183,6 +184,11 @@ class PairTable:
     def materials(self) -> np.ndarray:
         """A whole number for each row, equal for rows of one material, shape (P,)."""
         return pd.factorize(self.frames["material_id"])[0]
+
+    @cached_property
+    def compositions(self) -> np.ndarray:
+        """A whole number for each row, equal only for rows of one composition, shape (P,)."""
+        return composition_codes(self.frames["formula"])
 
     @property
     def unpaired(self) -> pd.DataFrame:

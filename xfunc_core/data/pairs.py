@@ -122,6 +122,11 @@ class Pairs:
         return pd.factorize(self.frames["material_id"])[0]
 
     @cached_property
+    def compositions(self) -> np.ndarray:
+        """A whole number for each pair, equal only for pairs of one composition, shape (P,)."""
+        return composition_codes(self.frames["formula"])
+
+    @cached_property
     def frames(self) -> pd.DataFrame:
         """The frame table of the pairs in r²SCAN: frame_id, material_id, formula, n_atoms and so on, P rows."""
         return self.r2scan.table.iloc[self.rows_r2scan].reset_index(drop=True)
@@ -208,6 +213,14 @@ def unpaired_frames(datasets: Sequence[Dataset], paired: Sequence[np.ndarray], r
 def volume_per_atom(dataset: Dataset) -> np.ndarray:
     """Å³/atom of every frame, shape (F,)."""
     return dataset.columns["volume"].to_numpy() / dataset.columns["n_atoms"].to_numpy()
+
+
+def composition_codes(formulas: pd.Series) -> np.ndarray:
+    """A whole number from 0 for each formula, shape (P,), equal only for one composition; a formula that may be rounded stands alone."""
+    codes = pd.factorize(formulas)[0].astype(np.int64)
+    rounded = np.flatnonzero(formulas.str.contains("[.+]"))
+    codes[rounded] = len(formulas) + np.arange(len(rounded))
+    return codes
 
 
 def _same_geometry(a: Dataset, rows_a: np.ndarray, b: Dataset, rows_b: np.ndarray) -> np.ndarray:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from xfunc_core.elements import SYMBOLS
+from xfunc_core.analysis.groups import Attribution
+from xfunc_core.elements import SYMBOLS, Z_OF
 from xfunc_core.explore.compared import N_TITLES, Source
 from xfunc_core.explore.exploration import Exploration
-from xfunc_core.explore.selection import pair_names
+from xfunc_core.explore.selection import containing, pair_names
 from xfunc_core.explore.statistics import Statistic
 from xfunc_core.quantities import Functional, Quantity, count_text
 
@@ -49,10 +50,9 @@ def rows_of(found: Exploration, symbols: Sequence[str]) -> np.ndarray | None:
     """Which rows count for any of the elements, shape (R,), bool; None where no element is given."""
     if not symbols:
         return None
-    chosen = np.zeros(len(found.rows), dtype=bool)
-    for symbol in symbols:
-        chosen[found.element_groups.rows_of(symbol)] = True
-    return chosen
+    if found.attribution is Attribution.OWN:
+        return np.isin(found.rows.element, [Z_OF[symbol] for symbol in symbols])
+    return containing(found.source, symbols)[found.rows.pair]
 
 
 def standing_out(found: Exploration, symbols: Sequence[str]) -> str:

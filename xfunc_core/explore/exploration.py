@@ -11,8 +11,10 @@ from functools import cached_property
 
 import numpy as np
 
-from xfunc_core.analysis.agreement import Agreement, RowsByMaterial
+from xfunc_core.analysis.agreement import Agreement, GroupedRows
 from xfunc_core.analysis.groups import Attribution, Groups, chemistry_groups, element_groups
+from xfunc_core.analysis.rows_by_material import RowsByMaterial
+from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import ConfigError
 from xfunc_core.explore import atom_rows, frame_rows
 from xfunc_core.explore.caveats import caveats
@@ -54,32 +56,33 @@ class Exploration:
     @cached_property
     def overall(self) -> Agreement:
         """Agreement over all rows; of a one-sided quantity ``shift`` is the mean and ``rmse`` the root mean square, the rest unknown."""
-        return self._by_material.agreement()
+        return self._all.agreements()["all"]
 
     @cached_property
     def quick(self) -> Agreement:
         """The same without coefficients of ranks, in a fraction of the time: what a figure needs."""
-        return self._by_material.agreement(ranks=False)
+        return self._all.agreements(ranks=False)["all"]
 
     @cached_property
     def quick_by_element(self) -> dict[str, Agreement]:
         """Agreement by symbol without coefficients of ranks and without intervals: what colours a periodic table at once."""
-        return self._by_material.agreements(self.element_groups, ranks=False, intervals=False)
+        return self._of_elements.agreements(ranks=False, intervals=False)
 
     @cached_property
     def by_element(self) -> dict[str, Agreement]:
         """Agreement by symbol, in order of Z, for every element that has rows."""
-        return self._by_material.agreements(self.element_groups)
+        return self._of_elements.agreements()
 
     @cached_property
     def by_element_without_ranks(self) -> dict[str, Agreement]:
         """The same without coefficients of ranks, which take three times as long as everything else."""
-        return self._by_material.agreements(self.element_groups, ranks=False)
+        return self._of_elements.agreements(ranks=False)
 
     @cached_property
     def by_chemistry(self) -> dict[str, Agreement]:
         """Agreement by chemistry, in the order of `xfunc_core.analysis.groups.CHEMISTRIES`; some may have no rows."""
-        return self._by_material.agreements(self.chemistry_groups)
+        units = self._by_material
+        return GroupedRows(units, chemistry_groups(self.source.fractions, self.rows.pair[units.rows])).agreements()
 
     @cached_property
     def materials(self) -> np.ndarray:
@@ -94,7 +97,7 @@ class Exploration:
     @cached_property
     def chemistry_groups(self) -> Groups:
         """The rows of each chemistry."""
-        return chemistry_groups(self.source.composition, self.rows.pair)
+        return chemistry_groups(self.source.fractions, self.rows.pair)
 
     @property
     def medians(self) -> dict[str, float]:
@@ -115,8 +118,22 @@ class Exploration:
 
     @cached_property
     def _by_material(self) -> RowsByMaterial:
+        """The rows by material; those of one composition, and of one element where rows count for their own, count alike."""
+        alike = self.source.compositions[self.rows.pair]
+        if self.attribution is Attribution.OWN:
+            alike = alike * (N_REFERENCED + 1) + self.rows.element
         x = np.zeros(len(self.rows)) if self.rows.one_sided else self.rows.x
-        return RowsByMaterial.of(x, self.rows.y, self.materials)
+        return RowsByMaterial.of(x, self.rows.y, self.materials, alike=alike)
+
+    @cached_property
+    def _all(self) -> GroupedRows:
+        return GroupedRows(self._by_material, self._by_material.all)
+
+    @cached_property
+    def _of_elements(self) -> GroupedRows:
+        units = self._by_material
+        element = None if self.rows.element is None else self.rows.element[units.rows]
+        return GroupedRows(units, element_groups(self.source.fractions, self.rows.pair[units.rows], self.attribution, element))
 
 
 def _median(values: np.ndarray, weights: np.ndarray | None) -> float:

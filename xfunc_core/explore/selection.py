@@ -54,9 +54,7 @@ def kept(source: Source, wanted: Filter, queries: Sequence[FrameQuery]) -> np.nd
 
 def containing(source: Source, symbols: Sequence[str]) -> np.ndarray | None:
     """Which pairs contain any of the elements, shape (P,); None when no element is given."""
-    if not symbols:
-        return None
-    return (source.composition[:, [Z_OF[symbol] - 1 for symbol in symbols]] > 0).any(axis=1)
+    return _elements_pass(source.fractions, Filter(any_of=tuple(symbols))) if symbols else None
 
 
 def pair_names(source: Source, pairs: np.ndarray) -> list[str]:

@@ -11,7 +11,7 @@ from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.explore.compared import Source
 from xfunc_core.quantities import ENERGY, MISSING, count_text, interval_text
 from xfunc_core.references.merged_rows import merged_rows
-from xfunc_core.references.paired import PairedReferences, PairedScheme, compositions_of
+from xfunc_core.references.paired import PairedReferences, PairedScheme
 from xfunc_core.references.published import atomref
 
 ROUNDING = 1e-9
@@ -59,7 +59,7 @@ def element_shifts(source: Source, references: PairedReferences) -> pd.DataFrame
 
 def _errors(source: Source, both: np.ndarray, present: np.ndarray) -> ClusterErrors:
     """Errors of the shifts of the elements present: least squares is linear, so they are those of a fit to the difference."""
-    key = source.materials[both].astype(np.int64) * (2 * len(source) + 1) + compositions_of(source)[both]
+    key = source.materials[both].astype(np.int64) * (2 * len(source) + 1) + source.compositions[both]
     merged = merged_rows(key, (source.energy_r2scan - source.energy_pbe)[both])
     rows = both[merged.row]
     weighted = source.composition[rows][:, present] * merged.weight[:, None]

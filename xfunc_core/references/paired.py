@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-import pandas as pd
 
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.data.pairs import Pairs
@@ -108,22 +107,13 @@ def paired_references(pairs: Pairs | PairTable, scheme: PairedScheme) -> PairedR
     return _fitted(pairs)
 
 
-def compositions_of(pairs: Pairs | PairTable) -> np.ndarray:
-    """A whole number for each pair, equal only for pairs of one composition, shape (P,); a formula that may be rounded stands alone."""
-    formulas = pairs.frames["formula"]
-    codes = pd.factorize(formulas)[0]
-    rounded = np.flatnonzero(formulas.str.contains("[.+]"))
-    codes[rounded] = len(pairs) + np.arange(len(rounded))
-    return codes
-
-
 def _fitted(pairs: Pairs | PairTable) -> PairedReferences:
     both = np.flatnonzero(np.isfinite(pairs.energy_pbe) & np.isfinite(pairs.energy_r2scan))
     if not len(both):
         raise ConfigError(
             "No pair has both energies, so no reference energies can be fitted: choose data with energies, or published references."
         )
-    merged = merged_rows(compositions_of(pairs)[both], pairs.energy_pbe[both], pairs.energy_r2scan[both])
+    merged = merged_rows(pairs.compositions[both], pairs.energy_pbe[both], pairs.energy_r2scan[both])
     composition = pairs.composition[both[merged.row]]
     fits = [triangle(composition, mean, merged.weight) for mean in merged.means]
     known = np.isin(np.arange(composition.shape[1]), fits[0].present)
