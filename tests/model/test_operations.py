@@ -1,4 +1,4 @@
-"""The plain operations against the same layers written as upstream has them: features side by side, one matrix, edge by edge."""
+"""The operations against the same layers written as upstream has them: features side by side, one matrix, edge by edge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import torch
 from chgnet.model.functions import GatedMLP
 from torch import Tensor
 
-from xfunc_core.model.operations import Edges, Gate, Own, convolve, sum_by_owner, update
+from xfunc_core.model.fused.functions import convolve, update
+from xfunc_core.model.fused.plain import call
+from xfunc_core.model.operations import Edges, Gate, Own, sum_by_owner
 
 RNG = np.random.default_rng(0)
 
@@ -48,7 +50,7 @@ def test_convolution_is_that_of_features_side_by_side(norm: str | None, paired: 
     first, own, second = weight.split(64, dim=1)
     edges = Edges(torch.tensor(FIRST), torch.tensor(SECOND))
     given = Own(features, own)
-    found = convolve(edges, atoms @ first.T + bias, others @ second.T, given, damping, gate)
+    found = convolve(call, edges, atoms @ first.T + bias, others @ second.T, given, damping, gate)
     expected = torch.zeros(5, 64, dtype=torch.float64)
     for m, (i, j) in enumerate(zip(FIRST, SECOND, strict=True)):
         message = mlp(torch.cat([atoms[i], features[m % len(features)], others[j]])[None])[0]
@@ -63,7 +65,7 @@ def test_update_is_that_of_features_side_by_side(norm: str | None) -> None:
     bonds, others, features = normal(5, 64), normal(5, 64), normal(6, 64)
     first, own, second = weight.split(64, dim=1)
     edges = Edges(torch.tensor(FIRST), torch.tensor(SECOND))
-    found = update(edges, bonds @ first.T + bias, others @ second.T, Own(features, own), features, gate)
+    found = update(call, edges, bonds @ first.T + bias, others @ second.T, Own(features, own), features, gate)
     side_by_side = torch.cat([bonds[FIRST], features, others[SECOND]], dim=1)
     np.testing.assert_allclose(found.detach(), (features + mlp(side_by_side)).detach(), atol=1e-12)
 

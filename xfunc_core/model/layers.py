@@ -11,13 +11,13 @@ Three identities make them cheap without changing what they compute:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from xfunc_core.model.fused.functions import Call, convolve, update
 from xfunc_core.model.operations import WIDTH, Edges, Gate, Own
 
 Weights = Mapping[str, Tensor]
@@ -54,11 +54,12 @@ class Angles(NamedTuple):
     centre: Tensor
 
 
-def atom_convolution(operations: ModuleType, w: Weights, layer: str, atoms: Tensor, bonds: Bonds, edges: Edges) -> Tensor:
+def atom_convolution(call: Call, w: Weights, layer: str, atoms: Tensor, bonds: Bonds, edges: Edges) -> Tensor:
     """New atom features from messages along all directed bonds: (A, 64) to (A, 64)."""
     first, bias = _first_linear(w, f"{layer}.twoBody_atom", 0)
     centre, bond, neighbour = first.split(WIDTH, dim=1)
-    messages = operations.convolve(
+    messages = convolve(
+        call,
         edges,
         linear(atoms, centre, bias),
         linear(atoms, neighbour),
@@ -69,19 +70,19 @@ def atom_convolution(operations: ModuleType, w: Weights, layer: str, atoms: Tens
     return atoms + _out(w, layer, messages)
 
 
-def bond_convolution(operations: ModuleType, w: Weights, layer: str, atoms: Tensor, bonds: Bonds, angles: Angles) -> Bonds:
+def bond_convolution(call: Call, w: Weights, layer: str, atoms: Tensor, bonds: Bonds, angles: Angles) -> Bonds:
     """New features of short bonds from messages over their angles; (K, 64) to (K, 64) within `Bonds`."""
     at_first, at_second, own = _angle_parts(w, f"{layer}.twoBody_bond", 0, atoms, bonds, angles)
-    messages = operations.convolve(angles.edges, at_first, at_second, own, bonds.damping, _gate(w, f"{layer}.twoBody_bond", 3))
+    messages = convolve(call, angles.edges, at_first, at_second, own, bonds.damping, _gate(w, f"{layer}.twoBody_bond", 3))
     short = bonds.short + _out(w, layer, bonds.damping * messages.view(2, -1, WIDTH).sum(0))
     bias = w.get(f"{layer}.mlp_out.layers.1.bias")
     return bonds._replace(short=short, long=bonds.long if bias is None else bonds.long + bias)
 
 
-def angle_update(operations: ModuleType, w: Weights, layer: str, atoms: Tensor, bonds: Bonds, angles: Angles) -> Angles:
+def angle_update(call: Call, w: Weights, layer: str, atoms: Tensor, bonds: Bonds, angles: Angles) -> Angles:
     """New angle features: (G, 64) to (G, 64) within `Angles`."""
     at_first, at_second, own = _angle_parts(w, f"{layer}.twoBody_bond", 1, atoms, bonds, angles)
-    features = operations.update(angles.edges, at_first, at_second, own, angles.features, _gate(w, f"{layer}.twoBody_bond", None))
+    features = update(call, angles.edges, at_first, at_second, own, angles.features, _gate(w, f"{layer}.twoBody_bond", None))
     return angles._replace(features=features)
 
 

@@ -6,22 +6,20 @@ structures. Everything here is made of shapes known on the host, so that nothing
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 import torch
 from chgnet.model import CHGNet
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, silu
 
-from xfunc_core.model import operations as plain
-from xfunc_core.model.activations import NORM_EPSILON
 from xfunc_core.model.basis import angle_basis, expanded, radial_basis
-from xfunc_core.model.fused import functions as compiled
+from xfunc_core.model.fused import calls as compiled
+from xfunc_core.model.fused import plain
+from xfunc_core.model.fused.functions import Call, slopes_only
 from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.layers import Angles, Bonds, Weights, angle_update, atom_convolution, bond_convolution
-from xfunc_core.model.operations import WIDTH, Edges, sum_by_owner
+from xfunc_core.model.operations import NORM_EPSILON, WIDTH, Edges, sum_by_owner
 
 GPA_PER_EV_PER_A3 = 160.21766208
 
@@ -74,7 +72,7 @@ class Engine(nn.Module):
             total = site_energy.sum()
         out = {"m": magmom if keep else magmom.detach()} if "m" in task else {}
         if slopes:
-            with compiled.slopes_only():
+            with slopes_only():
                 [slope] = torch.autograd.grad(total, vectors, create_graph=keep)
             out |= _forces_and_stress(batch, vectors.detach(), slope, task)
         if "e" in task:
@@ -90,25 +88,25 @@ class Engine(nn.Module):
             return "the network has no norm in its gates (0.2.0), which the compiled kernels need: the engine computes in plain torch"
         return kernels().reason or "compiled"
 
-    def _operations(self, vectors: Tensor) -> ModuleType:
+    def _call(self, vectors: Tensor) -> Call:
         fits = self.uses_kernels and vectors.device.type == "cpu" and vectors.dtype == torch.float32
-        return compiled if fits and self.kernels == "compiled" else plain
+        return compiled.call if fits and self.kernels == "compiled" else plain.call
 
     def _sites(self, w: Weights, batch: GraphBatch, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Energy (A,) in eV without references, and magnetic moment (A,) in μB, of each atom."""
         bonds, angles = self._embed(w, batch, vectors)
-        operations = self._operations(vectors)
+        call = self._call(vectors)
         edges = Edges(torch.cat([batch.bond_i, batch.bond_j]), torch.cat([batch.bond_j, batch.bond_i]))
         atoms = w["atom_embedding.embedding.weight"].index_select(0, batch.numbers - 1)
         last = len(self.network.atom_conv_layers) - 1
         for i in range(last):
-            atoms = atom_convolution(operations, w, f"atom_conv_layers.{i}", atoms, bonds, edges)
+            atoms = atom_convolution(call, w, f"atom_conv_layers.{i}", atoms, bonds, edges)
             if angles is not None:
-                bonds = bond_convolution(operations, w, f"bond_conv_layers.{i}", atoms, bonds, angles)
+                bonds = bond_convolution(call, w, f"bond_conv_layers.{i}", atoms, bonds, angles)
                 if i < last - 1:  # nothing reads the angles after the last bond convolution
-                    angles = angle_update(operations, w, f"angle_layers.{i}", atoms, bonds, angles)
+                    angles = angle_update(call, w, f"angle_layers.{i}", atoms, bonds, angles)
         magmom = linear(atoms, w["site_wise.weight"], w["site_wise.bias"]).abs().squeeze(1)
-        atoms = atom_convolution(operations, w, f"atom_conv_layers.{last}", atoms, bonds, edges)
+        atoms = atom_convolution(call, w, f"atom_conv_layers.{last}", atoms, bonds, edges)
         return _read_out(w, atoms), magmom
 
     def _embed(self, w: Weights, batch: GraphBatch, vectors: Tensor) -> tuple[Bonds, Angles | None]:

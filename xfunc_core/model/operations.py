@@ -1,24 +1,22 @@
-"""The two operations that a CHGNet layer spends its time in, in plain torch: messages along edges, and gates on angles.
+"""What the two operations act on that a CHGNet layer spends its time in: messages along edges, and gates on angles.
 
 An edge joins two owners (directed bond: two atoms; angle: two directed bonds). What upstream concatenates, one row for
 each edge, and multiplies by one matrix is here the sum of three products, of which two are made once for each owner and
 gathered. Core and gate lie side by side: columns 0 to 63 and 64 to 127, or along a leading axis of 2.
 
-`xfunc_core.model.fused` offers the same functions, with the same names and arguments, as compiled kernels.
+The operations themselves are in `xfunc_core.model.fused.functions`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torch.nn import functional
-
-from xfunc_core.model.activations import normalised, silu
 
 WIDTH = 64
 """Features of atoms, bonds and angles."""
+NORM_EPSILON = 1e-5
+"""What torch's LayerNorm adds to a variance."""
 
 
 class Edges(NamedTuple):
@@ -61,68 +59,6 @@ class Gate(NamedTuple):
     shift: Tensor | None
 
 
-def convolve(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, weight: Tensor, gate: Gate) -> Tensor:
-    """Sum of the gated, weighted messages at each first owner.
-
-    Args:
-        edges: M edges between n₁ first and n₂ second owners.
-        at_first: what first owners add to the first linear layer, shape (n₁, 128).
-        at_second: what second owners add, shape (n₂, 128).
-        own: what the edges add themselves.
-        weight: what damps the messages: of each second owner, shape (n₂, 64), or of each pair of edges that share ``own``,
-            shape (M/2, 64).
-        gate: the rest of the gated MLP.
-
-    Returns:
-        Shape (n₁, 64).
-    """
-    hidden = silu(_gather_add(edges, at_first, at_second, own))
-    core, opening = (functional.linear(half, w, b) for half, w, b in zip(_halves(hidden), gate.linear, gate.bias, strict=True))
-    messages = _gated(core, opening, gate)
-    if len(own.features) == len(messages):
-        messages = messages * weight.index_select(0, edges.second)
-    else:
-        messages = (messages.view(2, -1, WIDTH) * weight).view_as(messages)
-    return sum_by_owner(messages, edges.first, len(at_first))
-
-
-def update(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, old: Tensor, gate: Gate) -> Tensor:
-    """Features of the edges themselves after a gated MLP without hidden layer: ``old`` plus the gated sum.
-
-    Args:
-        edges: M edges between n₁ first and n₂ second owners.
-        at_first: shape (n₁, 128).
-        at_second: shape (n₂, 128).
-        own: features of the edges.
-        old: shape (M, 64).
-        gate: without a linear layer.
-
-    Returns:
-        Shape (M, 64).
-    """
-    core, opening = _halves(_gather_add(edges, at_first, at_second, own))
-    return old + _gated(core, opening, gate)
-
-
 def sum_by_owner(rows: Tensor, owner: Tensor, n: int) -> Tensor:
     """Sum over the members of each of n owners: shape (M, …) to (n, …)."""
     return rows.new_zeros((n, *rows.shape[1:])).index_add(0, owner, rows)
-
-
-def _gather_add(edges: Edges, at_first: Tensor, at_second: Tensor, own: Own) -> Tensor:
-    summed = at_first.index_select(0, edges.first) + at_second.index_select(0, edges.second)
-    rows = functional.linear(own.features, own.matrix)
-    if len(rows) == len(summed):
-        return summed + rows
-    return (summed.view(2, *rows.shape) + rows).view_as(summed)
-
-
-def _halves(rows: Tensor) -> tuple[Tensor, Tensor]:
-    core, opening = rows.view(-1, 2, WIDTH).unbind(1)
-    return core, opening
-
-
-def _gated(core: Tensor, opening: Tensor, gate: Gate) -> Tensor:
-    if gate.scale is not None:
-        core, opening = (torch.addcmul(gate.shift[k], normalised(half), gate.scale[k]) for k, half in enumerate((core, opening)))
-    return silu(core) * torch.sigmoid(opening)

@@ -12,7 +12,7 @@ from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.operations import Edges
 
 _COUNTS = ("positions", "n_first", "n_second", "n_weight", "paired", "threads")
-_POINTERS = (
+POINTERS = (
     *("first", "second", "at_first", "at_second", "features", "weight", "own"),
     *("own_weight", "own_weight_t", "linear", "linear_t", "bias", "scale", "shift"),
     *("pre", "y", "out", "g_out", "cot_y", "cot_pre"),
@@ -30,7 +30,7 @@ _WRITTEN = {
 
 
 class _Args(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in _COUNTS] + [(name, ctypes.c_void_p) for name in _POINTERS]
+    _fields_ = [(name, ctypes.c_int64) for name in _COUNTS] + [(name, ctypes.c_void_p) for name in POINTERS]
 
 
 class Shape(NamedTuple):
@@ -77,7 +77,7 @@ def call(kernel: str, shape: Shape, dtype: torch.dtype, **tensors: Tensor | None
     held |= {name: _checked(owner, n) for name, owner, n in zip(Edges._fields, shape.edges, (shape.n_first, shape.n_second), strict=True)}
     counts = (shape.positions, shape.n_first, shape.n_second, shape.n_weight, shape.paired, torch.get_num_threads())
     pointers = {name: t.data_ptr() for name, t in held.items()}
-    args = _Args(*counts, *(pointers.get(name) for name in _POINTERS))
+    args = _Args(*counts, *(pointers.get(name) for name in POINTERS))
     function = getattr(library, f"{kernel}_{'float' if dtype == torch.float32 else 'double'}")
     function(ctypes.byref(args), shape.linear)
 

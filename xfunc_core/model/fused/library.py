@@ -59,6 +59,7 @@ class Loaded:
 @functools.cache
 def kernels() -> Loaded:
     """Load the kernels, compiling them if this machine has not yet; logs once if there are none."""
+    _keep_freed_memory()
     try:
         loaded = Loaded(_found_or_built(), "")
     except (OSError, subprocess.SubprocessError, RuntimeError, ValueError) as error:
@@ -159,7 +160,6 @@ def _threads() -> list[str]:
 
 def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
-    _keep_freed_memory()
     for name in ("forward", "backward", "double_backward"):
         for kind in ("float", "double"):
             getattr(library, f"{name}_{kind}").argtypes = [ctypes.c_void_p, ctypes.c_int]
