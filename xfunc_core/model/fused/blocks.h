@@ -35,7 +35,8 @@ template <class T> class Shared {
 
   public:
     Shared(T* result, int64_t size, int64_t threads)
-        : result(result), size(result ? size : 0), threads(threads), copies(result && threads > 1 ? new T[size * (threads - 1)] : nullptr) {}
+        : result(result), size(result ? size : 0), threads(threads),
+          copies(result && threads > 1 ? new T[size * (threads - 1)] : nullptr) {}
     // Where a thread adds, at zero; to be asked for by each thread once.
     T* of(int64_t thread) {
         T* mine = thread == 0 || !result ? result : copies.get() + (thread - 1) * size;
@@ -92,7 +93,8 @@ template <class T, class Body> void on_threads(const Args<T>& a, const Body& bod
 // Two products side by side: core and gate, each with its own 64 x 64 matrix.
 template <class T> inline void both(int n, const T* a, const T* matrices, T* c, const T* start = nullptr) {
     for (int half = 0; half < 2; half++)
-        product<T, false>(n, a + half * WIDTH, PAIR, 1, WIDTH, matrices + half * WIDTH * WIDTH, WIDTH, c + half * WIDTH, PAIR, start ? start + half * WIDTH : nullptr);
+        product<T, false>(n, a + half * WIDTH, PAIR, 1, WIDTH, matrices + half * WIDTH * WIDTH, WIDTH, c + half * WIDTH, PAIR,
+                          start ? start + half * WIDTH : nullptr);
 }
 // Gradient of these matrices: sums over positions of gradient times input.
 template <class T> inline void both_gradients(int n, const T* gradient, const T* input, T* into) {
@@ -113,13 +115,17 @@ template <class T> inline void own_gradients(const Args<T>& a, int64_t start, in
 template <class T> inline void add_pairs(const Args<T>& a, int n, T* rows) {
     if (a.paired)
         for (int r = 0; r < n; r += 2)
-            for (int half = 0; half < PAIR; half += WIDTH) (Row<T>(rows + r * PAIR + half) + Row<T>(rows + (r + 1) * PAIR + half)).to(rows + (r >> 1) * PAIR + half);
+            for (int half = 0; half < PAIR; half += WIDTH) {
+                const T* pair = rows + r * PAIR + half;
+                (Row<T>(pair) + Row<T>(pair + PAIR)).to(rows + (r >> 1) * PAIR + half);
+            }
 }
 
 // pre of one half of a position: saved, or gathered again.
 template <class T> inline Row<T> pre_of(const Args<T>& a, const Edge<T>& e, int64_t p, int half) {
     if (a.pre) return Row<T>(a.pre + p * PAIR + half);
-    return Row<T>(a.own + (p >> 1) * PAIR + half) + Row<T>(a.at_first + e.first * PAIR + half) + Row<T>(a.at_second + e.second * PAIR + half);
+    const Row<T> own(a.own + (p >> 1) * PAIR + half);
+    return own + Row<T>(a.at_first + e.first * PAIR + half) + Row<T>(a.at_second + e.second * PAIR + half);
 }
 
 // Mean and 1 / standard deviation of core and gate of each position in a block. These sums have loops of their own, because a
@@ -154,7 +160,8 @@ template <class T> struct Norms {
 template <class T> struct Gate {
     Vec<T> x0, x1, scale0, scale1, p, sp, s, t;
     Gate(const Args<T>& a, const Norms<T>& norms, int r, int column)
-        : x0(norms.x(2 * r, column)), x1(norms.x(2 * r + 1, column)), scale0(load(a.scale + column)), scale1(load(a.scale + WIDTH + column)),
+        : x0(norms.x(2 * r, column)), x1(norms.x(2 * r + 1, column)),
+          scale0(load(a.scale + column)), scale1(load(a.scale + WIDTH + column)),
           p(x0 * scale0 + load(a.shift + column)), sp(sigmoid(p)), s(p * sp), t(sigmoid(x1 * scale1 + load(a.shift + WIDTH + column))) {}
     Vec<T> ds() const { return sp + s - s * sp; }                        // silu'(p)
     Vec<T> dds() const { return (sp - sp * sp) * (T(2) + p - s - s); }   // silu''(p)

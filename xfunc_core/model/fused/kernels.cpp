@@ -25,7 +25,8 @@ template <class T, bool LINEAR> void forward(Args<T>& a) {
             for (int r = 0; r < n; r++) {
                 const Edge<T> e = edge(a, start + r);
                 for (int half = 0; half < PAIR; half += WIDTH) {
-                    const Row<T> sum = Row<T>(own + shared_row(a, r) * PAIR + half) + Row<T>(a.at_first + e.first * PAIR + half) + Row<T>(a.at_second + e.second * PAIR + half);
+                    const Row<T> with_first = Row<T>(own + shared_row(a, r) * PAIR + half) + Row<T>(a.at_first + e.first * PAIR + half);
+                    const Row<T> sum = with_first + Row<T>(a.at_second + e.second * PAIR + half);
                     if (!a.paired) sum.to(pre + r * PAIR + half);
                     if (LINEAR) (sum * sigmoid(sum)).to(h + r * PAIR + half);
                 }
@@ -48,14 +49,16 @@ template <class T, bool LINEAR> void forward(Args<T>& a) {
 
 // Gradients of everything forward reads. `c_y` and `c_pre` of the double backward come in as cot_y and cot_pre.
 template <class T, bool LINEAR> void backward(Args<T>& a) {
-    Shared<T> firsts(a.g_first, a.n_first * PAIR, a.threads), seconds(a.g_second, a.n_second * PAIR, a.threads), weights(LINEAR && !a.paired ? a.g_weight : nullptr, a.n_weight * WIDTH, a.threads);
-    Shared<T> linear(a.g_linear, PAIR * WIDTH, a.threads), bias(a.g_bias, PAIR, a.threads), scale(a.g_scale, PAIR, a.threads), shift(a.g_shift, PAIR, a.threads);
-    Shared<T> own_weight(a.g_own_weight, PAIR * WIDTH, a.threads);
+    Shared<T> firsts(a.g_first, a.n_first * PAIR, a.threads), seconds(a.g_second, a.n_second * PAIR, a.threads);
+    Shared<T> weights(LINEAR && !a.paired ? a.g_weight : nullptr, a.n_weight * WIDTH, a.threads);
+    Shared<T> linear(a.g_linear, PAIR * WIDTH, a.threads), bias(a.g_bias, PAIR, a.threads);
+    Shared<T> scale(a.g_scale, PAIR, a.threads), shift(a.g_shift, PAIR, a.threads), own_weight(a.g_own_weight, PAIR * WIDTH, a.threads);
     on_threads(a, [&](int64_t thread, auto&& blocks) {
         alignas(64) T gy[BLOCK * PAIR], h[BLOCK * PAIR], gpre[BLOCK * PAIR], local[BLOCK * PAIR];
         Norms<T> norms;
         T *to_first = firsts.of(thread), *to_second = seconds.of(thread), *to_weight = a.paired ? a.g_weight : weights.of(thread);
-        T *to_linear = linear.of(thread), *all_bias = bias.of(thread), *all_scale = scale.of(thread), *all_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
+        T *to_linear = linear.of(thread), *all_bias = bias.of(thread), *all_scale = scale.of(thread), *all_shift = shift.of(thread);
+        T* to_own_weight = own_weight.of(thread);
         blocks([&](int64_t start, int n) {
             BlockSum<T> to_bias(all_bias), to_scale(all_scale), to_shift(all_shift);
             const T* y = (LINEAR ? a.y : a.pre) + start * PAIR;
@@ -129,74 +132,107 @@ template <class T> inline void back_twice(const Norms<T>& norms, int k, const Ro
     ((gd - mean_d - x * mean_dx) * inverse).to(g_dx);
 }
 
+// Tangents of y along t_, and what they leave in the hidden layer: hidden, its tangent; c_pre, without what comes through y; and
+// gpre, what backward gave for h times silu'. Without a linear layer the tangents are those of pre, and nothing else is written.
+template <class T, bool LINEAR>
+inline void tangents_of_y(const Args<T>& a, int64_t start, int n, const T* own, T* tangent, T* hidden, T* gpre) {
+    for (int r = 0; r < n; r++) {
+        const Edge<T> e = edge(a, start + r);
+        for (int half = 0; half < PAIR; half += WIDTH) {
+            const Row<T> with_first = Row<T>(own + shared_row(a, r) * PAIR + half) + Row<T>(a.t_first + e.first * PAIR + half);
+            const Row<T> dot = with_first + Row<T>(a.t_second + e.second * PAIR + half);
+            if (!LINEAR) {
+                dot.to(tangent + r * PAIR + half);
+                continue;
+            }
+            const Row<T> pre = pre_of(a, e, start + r, half), sp = sigmoid(pre), s = pre * sp;
+            const Row<T> ds = sp + s - s * sp, dds = (sp - sp * sp) * (pre - s - s + T(2));
+            const Row<T> gh(a.g_h + (start + r) * PAIR + half);
+            (ds * dot).to(hidden + r * PAIR + half);
+            (gh * dds * dot).to(a.c_pre + (start + r) * PAIR + half);
+            (gh * ds).to(gpre + r * PAIR + half);
+        }
+    }
+    if (LINEAR) both(n, hidden, a.linear_t, tangent);
+}
+
+// Means of a block's tangents, and of them times the norms' outputs.
+template <class T> struct Along {
+    T one[2 * BLOCK], x[2 * BLOCK];
+    Along(int n, const Norms<T>& norms, const T* tangent) {
+        for (int k = 0; k < 2 * n; k++) {
+            const Row<T> u(tangent + k * WIDTH);
+            one[k] = mean(u), x[k] = mean(u, norms.x(k));
+        }
+    }
+};
+
+// Through the gates of a block: gradients of the norms' outputs into g_x, of their tangents into g_dx, and of what is summed over
+// edges into the rest.
+template <class T, bool LINEAR>
+inline void gates_twice(const Args<T>& a, int64_t start, int n, const Norms<T>& norms, const T* tangent, const Along<T>& along,
+                        T* to_out, T* to_weight, BlockSum<T>& to_scale, BlockSum<T>& to_shift, T* g_x, T* g_dx) {
+    for (int r = 0; r < n; r++) {
+        const Edge<T> e = edge(a, start + r);
+        const T* g_row = a.g_out + (LINEAR ? e.first : start + r) * WIDTH;
+        const int k = 2 * r;
+        for (int c = 0; c < WIDTH; c += LANES<T>) {
+            const Gate<T> gate(a, norms, r, c);
+            const Vec<T> u0 = load(tangent + k * WIDTH + c), u1 = load(tangent + (k + 1) * WIDTH + c);
+            const Vec<T> dx0 = (u0 - along.one[k] - gate.x0 * along.x[k]) * norms.inverse[k];
+            const Vec<T> dx1 = (u1 - along.one[k + 1] - gate.x1 * along.x[k + 1]) * norms.inverse[k + 1];
+            const Vec<T> dp = gate.scale0 * dx0, dq = gate.scale1 * dx1, ds = gate.ds(), dt = gate.dt();
+            const Vec<T> slope = ds * dp * gate.t + gate.s * dt * dq;  // derivative of s t
+            const Vec<T> g = load(g_row + c);
+            Vec<T> gw = g, gp{}, gq{};
+            if (LINEAR) {
+                const Vec<T> weight = load(a.weight + e.shared * WIDTH + c), t_weight = load(a.t_weight + e.shared * WIDTH + c);
+                add(to_out + e.first * WIDTH + c, weight * slope + t_weight * gate.s * gate.t);
+                add_shared(a, r, to_weight + e.shared * WIDTH + c, g * slope);
+                gw = g * weight;
+                gp = g * t_weight * ds * gate.t, gq = g * t_weight * gate.s * dt;
+            } else {
+                store(a.c_out + (start + r) * WIDTH + c, slope);
+            }
+            gp += gw * (gate.dds() * dp * gate.t + ds * dt * dq), gq += gw * (ds * dp * dt + gate.s * gate.ddt() * dq);
+            const Vec<T> g_dp = gw * ds * gate.t, g_dq = gw * gate.s * dt;
+            if (to_scale.into) {
+                add(to_scale.block + c, gp * gate.x0 + g_dp * dx0);
+                add(to_scale.block + WIDTH + c, gq * gate.x1 + g_dq * dx1);
+            }
+            if (to_shift.into) add(to_shift.block + c, gp), add(to_shift.block + WIDTH + c, gq);
+            store(g_x + k * WIDTH + c, gp * gate.scale0), store(g_x + (k + 1) * WIDTH + c, gq * gate.scale1);
+            store(g_dx + k * WIDTH + c, g_dp * gate.scale0), store(g_dx + (k + 1) * WIDTH + c, g_dq * gate.scale1);
+        }
+    }
+}
+
 // Gradients of what backward (without cot_y, cot_pre and gradients of parameters) reads, from gradients t_ of what it writes.
 //
 // Backward is linear in g_out, so what is differentiated is the derivative of out along t_, times g_out: tangents go forward
 // (ẋ = norm's tangent, ṗ = scale ẋ, …), then gradients come back through both the tangents and the values.
 template <class T, bool LINEAR> void double_backward(Args<T>& a) {
-    Shared<T> outs(LINEAR ? a.c_out : nullptr, a.n_first * WIDTH, a.threads), weights(LINEAR && !a.paired ? a.c_weight : nullptr, a.n_weight * WIDTH, a.threads);
+    Shared<T> outs(LINEAR ? a.c_out : nullptr, a.n_first * WIDTH, a.threads);
+    Shared<T> weights(LINEAR && !a.paired ? a.c_weight : nullptr, a.n_weight * WIDTH, a.threads);
     Shared<T> linear(a.g_linear, PAIR * WIDTH, a.threads), scale(a.g_scale, PAIR, a.threads), shift(a.g_shift, PAIR, a.threads);
     Shared<T> own_weight(a.g_own_weight, PAIR * WIDTH, a.threads);
     on_threads(a, [&](int64_t thread, auto&& blocks) {
         alignas(64) T own[BLOCK * PAIR], tangent[BLOCK * PAIR], hidden[BLOCK * PAIR], gy[BLOCK * PAIR], gpre[BLOCK * PAIR];
         Norms<T> norms;
         T *to_out = outs.of(thread), *to_weight = a.paired ? a.c_weight : weights.of(thread);
-        T *to_linear = linear.of(thread), *all_scale = scale.of(thread), *all_shift = shift.of(thread), *to_own_weight = own_weight.of(thread);
+        T *to_linear = linear.of(thread), *all_scale = scale.of(thread), *all_shift = shift.of(thread);
+        T* to_own_weight = own_weight.of(thread);
         blocks([&](int64_t start, int n) {
             BlockSum<T> to_scale(all_scale), to_shift(all_shift);
             own_products(a, start, n, a.t_features, own);
-            for (int r = 0; r < n; r++) {
-                const Edge<T> e = edge(a, start + r);
-                for (int half = 0; half < PAIR; half += WIDTH) {
-                    const Row<T> dot = Row<T>(own + shared_row(a, r) * PAIR + half) + Row<T>(a.t_first + e.first * PAIR + half) + Row<T>(a.t_second + e.second * PAIR + half);
-                    if (!LINEAR) {
-                        dot.to(tangent + r * PAIR + half);
-                        continue;
-                    }
-                    const Row<T> pre = pre_of(a, e, start + r, half), sp = sigmoid(pre), s = pre * sp;
-                    const Row<T> ds = sp + s - s * sp, dds = (sp - sp * sp) * (pre - s - s + T(2));
-                    const Row<T> gh(a.g_h + (start + r) * PAIR + half);
-                    (ds * dot).to(hidden + r * PAIR + half);
-                    (gh * dds * dot).to(a.c_pre + (start + r) * PAIR + half);
-                    (gh * ds).to(gpre + r * PAIR + half);
-                }
-            }
-            if (LINEAR) both(n, hidden, a.linear_t, tangent);
-            const T* y = (LINEAR ? a.y : a.pre) + start * PAIR;
+            tangents_of_y<T, LINEAR>(a, start, n, own, tangent, hidden, gpre);
             T* c_y = (LINEAR ? a.c_y : a.c_pre) + start * PAIR;
             T* g_of_y = LINEAR ? gy : gpre;
-            norms.take(n, y);
-            T along[2 * BLOCK], along_x[2 * BLOCK];  // means of the tangent, and of it times x
-            for (int k = 0; k < 2 * n; k++) along[k] = mean(Row<T>(tangent + k * WIDTH)), along_x[k] = mean(Row<T>(tangent + k * WIDTH), norms.x(k));
-            for (int r = 0; r < n; r++) {
-                const Edge<T> e = edge(a, start + r);
-                const T* g_row = a.g_out + (LINEAR ? e.first : start + r) * WIDTH;
-                for (int c = 0; c < WIDTH; c += LANES<T>) {
-                    const Gate<T> gate(a, norms, r, c);
-                    const Vec<T> dx0 = (load(tangent + r * PAIR + c) - along[2 * r] - gate.x0 * along_x[2 * r]) * norms.inverse[2 * r];
-                    const Vec<T> dx1 = (load(tangent + r * PAIR + WIDTH + c) - along[2 * r + 1] - gate.x1 * along_x[2 * r + 1]) * norms.inverse[2 * r + 1];
-                    const Vec<T> dp = gate.scale0 * dx0, dq = gate.scale1 * dx1, ds = gate.ds(), dt = gate.dt();
-                    const Vec<T> slope = ds * dp * gate.t + gate.s * dt * dq;  // derivative of s t
-                    const Vec<T> g = load(g_row + c);
-                    Vec<T> gw = g, gp{}, gq{};
-                    if (LINEAR) {
-                        const Vec<T> weight = load(a.weight + e.shared * WIDTH + c), t_weight = load(a.t_weight + e.shared * WIDTH + c);
-                        add(to_out + e.first * WIDTH + c, weight * slope + t_weight * gate.s * gate.t);
-                        add_shared(a, r, to_weight + e.shared * WIDTH + c, g * slope);
-                        gw = g * weight;
-                        gp = g * t_weight * ds * gate.t, gq = g * t_weight * gate.s * dt;
-                    } else {
-                        store(a.c_out + (start + r) * WIDTH + c, slope);
-                    }
-                    gp += gw * (gate.dds() * dp * gate.t + ds * dt * dq), gq += gw * (ds * dp * dt + gate.s * gate.ddt() * dq);
-                    const Vec<T> g_dp = gw * ds * gate.t, g_dq = gw * gate.s * dt;
-                    if (all_scale) add(to_scale.block + c, gp * gate.x0 + g_dp * dx0), add(to_scale.block + WIDTH + c, gq * gate.x1 + g_dq * dx1);
-                    if (all_shift) add(to_shift.block + c, gp), add(to_shift.block + WIDTH + c, gq);
-                    store(c_y + r * PAIR + c, gp * gate.scale0), store(c_y + r * PAIR + WIDTH + c, gq * gate.scale1);
-                    store(g_of_y + r * PAIR + c, g_dp * gate.scale0), store(g_of_y + r * PAIR + WIDTH + c, g_dq * gate.scale1);
-                }
-            }
-            for (int k = 0; k < 2 * n; k++) back_twice(norms, k, Row<T>(tangent + k * WIDTH), along[k], along_x[k], c_y + k * WIDTH, g_of_y + k * WIDTH);
+            norms.take(n, (LINEAR ? a.y : a.pre) + start * PAIR);
+            const Along<T> along(n, norms, tangent);
+            gates_twice<T, LINEAR>(a, start, n, norms, tangent, along, to_out, to_weight, to_scale, to_shift, c_y, g_of_y);
+            for (int k = 0; k < 2 * n; k++)
+                back_twice(norms, k, Row<T>(tangent + k * WIDTH), along.one[k], along.x[k], c_y + k * WIDTH, g_of_y + k * WIDTH);
             if (LINEAR && to_linear) both_gradients(n, gy, hidden, to_linear);
             add_pairs(a, n, gpre);
             own_gradients(a, start, n, gpre, a.t_features, to_own_weight);

@@ -98,7 +98,8 @@ template <class T> inline Row<T> sigmoid(const Row<T>& a) {
 }
 
 // C[m, 0:64] (+)= sum over k of A(m, k) B[k, 0:64], for `rows` rows; A(m, k) = a[m * am + k * ak]. Starts from `start` if given.
-template <class T, int R, bool ADD> inline void tile(const T* a, long am, long ak, int depth, const T* b, long ldb, T* c, long ldc, const T* start) {
+template <class T, int R, bool ADD>
+inline void tile(const T* a, long am, long ak, int depth, const T* b, long ldb, T* c, long ldc, const T* start) {
     Vec<T> total[R][TILE_VECTORS];
     for (int m = 0; m < R; m++)
         for (int j = 0; j < TILE_VECTORS; j++) total[m][j] = start ? load(start + j * LANES<T>) : Vec<T>{};
@@ -111,13 +112,18 @@ template <class T, int R, bool ADD> inline void tile(const T* a, long am, long a
         }
     }
     for (int m = 0; m < R; m++)
-        for (int j = 0; j < TILE_VECTORS; j++) store(c + m * ldc + j * LANES<T>, ADD ? load(c + m * ldc + j * LANES<T>) + total[m][j] : total[m][j]);
+        for (int j = 0; j < TILE_VECTORS; j++) {
+            T* to = c + m * ldc + j * LANES<T>;
+            store(to, ADD ? load(to) + total[m][j] : total[m][j]);
+        }
 }
-template <class T, bool ADD> inline void product(int rows, const T* a, long am, long ak, int depth, const T* b, long ldb, T* c, long ldc, const T* start = nullptr) {
+template <class T, bool ADD>
+inline void product(int rows, const T* a, long am, long ak, int depth, const T* b, long ldb, T* c, long ldc, const T* start = nullptr) {
     for (int n = 0; n < WIDTH; n += TILE_VECTORS * LANES<T>) {
         const T* from = start ? start + n : nullptr;
         int m = 0;
-        for (; m + TILE_ROWS <= rows; m += TILE_ROWS) tile<T, TILE_ROWS, ADD>(a + m * am, am, ak, depth, b + n, ldb, c + m * ldc + n, ldc, from);
+        for (; m + TILE_ROWS <= rows; m += TILE_ROWS)
+            tile<T, TILE_ROWS, ADD>(a + m * am, am, ak, depth, b + n, ldb, c + m * ldc + n, ldc, from);
         for (; m + 2 <= rows; m += 2) tile<T, 2, ADD>(a + m * am, am, ak, depth, b + n, ldb, c + m * ldc + n, ldc, from);
         for (; m < rows; m++) tile<T, 1, ADD>(a + m * am, am, ak, depth, b + n, ldb, c + m * ldc + n, ldc, from);
     }
