@@ -30,6 +30,7 @@ from pymatgen.core import Structure
 from xfunc_core.answers.answer import text_table
 from xfunc_core.data.library import install_bundled, open_dataset
 from xfunc_core.model.graph_batch import collate
+from xfunc_core.model.graph_cache import cached_graphs
 from xfunc_core.model.graphs import build_graph
 
 EDGES_PER_ATOM = 55
@@ -47,7 +48,8 @@ def main() -> None:
     print(f"$ {' '.join(['python -m benchmarks.graphs', *sys.argv[1:]])}")
     print(f"{platform.machine()}, {os.cpu_count()} processors; load average at the start {os.getloadavg()[0]:.1f}")
     structures = dense_structures(options.structures)
-    print(text_table(_measured(structures, options.rounds)))
+    with tempfile.TemporaryDirectory(prefix="xfunc-benchmark-") as name:
+        print(text_table(_measured(structures, options.rounds, Path(name))))
 
 
 def dense_structures(n: int, seed: int = 0) -> list[Structure]:
@@ -67,7 +69,7 @@ def dense_structures(n: int, seed: int = 0) -> list[Structure]:
     return chosen
 
 
-def _measured(structures: list[Structure], rounds: int) -> list[dict[str, Any]]:
+def _measured(structures: list[Structure], rounds: int, cache: Path) -> list[dict[str, Any]]:
     converter = CrystalGraphConverter(atom_graph_cutoff=6, bond_graph_cutoff=3, algorithm="fast", on_isolated_atoms="error")
     assert converter.algorithm == "fast"
     arrays = [(np.array(s.atomic_numbers), np.array(s.lattice.matrix), np.array(s.cart_coords)) for s in structures]
@@ -75,9 +77,14 @@ def _measured(structures: list[Structure], rounds: int) -> list[dict[str, Any]]:
     assert [(2 * g.n_bonds, g.n_angles) for g in graphs] == [(len(t.atom_graph), len(t.bond_graph)) for t in theirs]
     sizes = np.mean([(g.n_atoms, 2 * g.n_bonds, g.n_angles) for g in graphs], axis=0)
     print(f"{len(structures)} structures; on average {sizes[0]:.0f} atoms, {sizes[1]:,.0f} directed edges, {sizes[2]:,.0f} angles\n")
+    ids = [str(i) for i in range(len(arrays))]
+    cached_graphs(cache, arrays, ids)
+    [file] = cache.iterdir()
+    print(f"a cached structure takes {file.stat().st_size / len(arrays) / 1e3:.0f} kB\n")
     tasks: dict[str, Callable[[], Any]] = {
         "upstream, graph": lambda: [converter(s) for s in structures],
         "ours, graph": lambda: [build_graph(*a) for a in arrays],
+        "ours, from the cache": lambda: cached_graphs(cache, arrays, ids),
         "ours, batches of 16": lambda: [collate(graphs[i : i + 16]) for i in range(0, len(graphs), 16)],
     }
     seconds = {what: [] for what in tasks}

@@ -24,6 +24,7 @@ from xfunc_core.training.settings import MOST_PROCESSES, FinetuneSettings
 
 _DEFAULT = FinetuneSettings(dataset="any")
 _BY_ITSELF = "by itself"
+_BATCHES = {"count": "Equal number of frames", "cost": "Equal cost"}
 _PRECISIONS = {"float32": "float32", "tf32": "TF32"}
 _WEIGHTS = ("energy", "force", "stress", "magmom")
 
@@ -95,9 +96,10 @@ def _computing(device: str) -> dict[str, Any]:
     on_gpu = device == "cuda"
     precision = left.selectbox("Precision", list(_PRECISIONS), format_func=_PRECISIONS.get, disabled=not on_gpu, key="precision", help="TF32 is faster on a GPU and off by about half a meV/atom; a CPU has float32 only. References are kept in float64 either way.")
     processes = right.number_input("Processes", 1, MOST_PROCESSES, _DEFAULT.processes, key="processes", help="They share each batch and take the steps that one would; each needs a GPU of its own, and on the CPU they share its threads.")
+    batches = left.selectbox("Batches", list(_BATCHES), format_func=_BATCHES.get, key="batches", help="By number as in the paper; or of equal atoms, edges and angles, so that with cells of very different size every step takes the same time and memory. Batch size is then the mean.")
     if processes > 1:
         st.caption(f"The queue starts them together{' once as many GPUs are free; several GPUs are untried' if on_gpu else ', with their share of the threads each'}.")
-    return {"precision": precision if on_gpu else _DEFAULT.precision, "processes": int(processes)}
+    return {"precision": precision if on_gpu else _DEFAULT.precision, "processes": int(processes), "batches": batches}
 
 
 def _what_will_happen(settings: FinetuneSettings, planned: Preview) -> None:

@@ -33,7 +33,7 @@ from xfunc_core.runs.identity import Identity
 from xfunc_core.runs.locking import exclusive
 from xfunc_core.runs.results import PARTS
 from xfunc_core.runs.state import RunState
-from xfunc_core.training.settings import DEVICES, PRECISIONS, FinetuneSettings
+from xfunc_core.training.settings import BATCHES, DEVICES, PRECISIONS, FinetuneSettings
 from xfunc_core.training.sweep import BUDGETS, EQUAL_STEPS
 
 _DESCRIPTION = """\
@@ -59,7 +59,7 @@ __all__ = ["UsageError", "parser"]
 _BY_SWEEP = ("method", "train_size", "seed", "subset_seed", "sweep")
 """Settings that a sweep sets for each of its runs."""
 _FOR_REFERENCES = ("split_seed", "validation_fraction", "test_fraction", "train_size", "subset_seed", "missing_references", "energy_weight", "huber_delta")
-_CHOICES = {"method": [m.value for m in Method], "references": [s.value for s in Scheme if s is not Scheme.KEEP], "device": list(DEVICES), "precision": list(PRECISIONS), "missing_references": [m.value for m in MissingReference]}
+_CHOICES = {"method": [m.value for m in Method], "references": [s.value for s in Scheme if s is not Scheme.KEEP], "device": list(DEVICES), "precision": list(PRECISIONS), "batches": list(BATCHES), "missing_references": [m.value for m in MissingReference]}
 
 
 def parser() -> argparse.ArgumentParser:

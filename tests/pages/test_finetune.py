@@ -142,8 +142,8 @@ def test_launch_from_an_address_with_settings(home, screen, held_queue) -> None:
 def test_processes_and_precision_reach_the_settings(home, screen) -> None:
     page = screen("finetune")
     assert page.widget("precision").disabled  # a CPU has but one
-    page.choose("processes", 2)
-    assert page.resolved() == replace(DEFAULT, processes=2).to_dict()
+    page.choose("processes", 2).choose("batches", "cost")
+    assert page.resolved() == replace(DEFAULT, processes=2, batches="cost").to_dict()
     assert "The queue starts them together, with their share of the threads each." in page.words()
     page.choose("processes", 9)
     assert "9 processes share each batch of 8, so that some have nothing to do" in page.words()

@@ -281,6 +281,15 @@ def test_dataset_evaluated_piece_by_piece_gives_the_same_errors(elements: Datase
         assert pieces[name] == pytest.approx(errors, rel=1e-3)  # float32
 
 
+def test_graphs_are_taken_from_the_cache_that_is_asked_for(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = finetune.evaluate_checkpoint(None, few)
+    monkeypatch.setenv("XFUNC_GRAPH_CACHE", str(tmp_path / "graphs"))
+    assert finetune.evaluate_checkpoint(None, few) == expected
+    [file] = (tmp_path / "graphs").iterdir()
+    monkeypatch.setattr("xfunc_core.model.graph_cache.build_graphs", None)  # not needed again
+    assert finetune.evaluate_checkpoint(None, few) == expected
+
+
 def test_saved_run_is_evaluated_as_it_was(trained, few: Dataset, tmp_path: Path) -> None:
     job = trained["M2"]
     job.trainer.load_best()

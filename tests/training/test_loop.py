@@ -158,17 +158,17 @@ def test_same_seed_gives_the_same_model_another_seed_another(trainer) -> None:
     assert not same(first.model.state_dict(), other.model.state_dict())
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_resumed_training_ends_where_an_uninterrupted_one_does(trainer, monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+@pytest.mark.parametrize(("shared", "batches"), [(False, "count"), (True, "count"), (False, "cost")])
+def test_resumed_training_ends_where_an_uninterrupted_one_does(trainer, monkeypatch: pytest.MonkeyPatch, shared: bool, batches: str) -> None:
     monkeypatch.setattr("xfunc_core.training.loop.FEWEST_VALIDATIONS", 2 if shared else 30)
-    whole = trainer(epochs=4)
+    whole = trainer(epochs=4, batches=batches)
     expected = timeless(run(whole))
-    interrupted = trainer(epochs=4)
+    interrupted = trainer(epochs=4, batches=batches)
     records = interrupted.epochs()
     first = next(r for r in records if r["kind"] == "epoch")
     state = copy.deepcopy(interrupted.state_dict())
     torch.manual_seed(99)  # what happens elsewhere does not matter
-    resumed = trainer(epochs=4)
+    resumed = trainer(epochs=4, batches=batches)
     resumed.load_state_dict(state)
     assert resumed.epoch == first["epoch"] == (2 if shared else 1)
     assert timeless([first, *run(resumed)]) == expected
@@ -271,3 +271,21 @@ def test_training_in_parts_drops_no_frame(trainer, monkeypatch: pytest.MonkeyPat
     [parts] = run(trainer(epochs=1))
     assert parts["train"] == pytest.approx(whole["train"], rel=1e-4)
     assert parts["validation"] == pytest.approx(whole["validation"], rel=1e-2)
+
+
+# --- batches of equal cost --------------------------------------------------------------------
+
+
+def test_batches_of_equal_cost_hold_every_frame_once_an_epoch(trainer, samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[np.ndarray] = []
+    step = Trainer._optimise
+    monkeypatch.setattr(Trainer, "_optimise", lambda self, batch, errors: (taken.append(batch), step(self, batch, errors)))
+    run(trainer(batch_size=4, epochs=2, batches="cost"))
+    first, second = taken[:3], taken[3:]
+    assert len(second) == 3  # as many steps as by count
+    for epoch in (first, second):
+        assert sorted(np.concatenate(epoch)) == list(range(10))
+    assert [sorted(b) for b in first] != [sorted(b) for b in second]
+    size = np.array([3.2 * s.graph.n_atoms + 2 * s.graph.n_bonds + 1.2 * s.graph.n_angles for s in samples["train"]])
+    loads = [size[b].sum() for b in first]
+    assert max(loads) - min(loads) <= size.max()

@@ -63,3 +63,9 @@ def imports_root() -> Path:
 def pair_tables_root() -> Path:
     """Where relaxed-pair tables lie, one folder each."""
     return home() / "pair-tables"
+
+
+def graph_cache() -> Path | None:
+    """Where runs keep their crystal graphs for the next run: ``$XFUNC_GRAPH_CACHE``, or nowhere."""
+    chosen = os.environ.get("XFUNC_GRAPH_CACHE", "").strip()
+    return typed_path(chosen).resolve() if chosen else None

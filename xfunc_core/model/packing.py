@@ -1,4 +1,4 @@
-"""Which structures go into which batch: as many as a budget of work and memory allows; batches shared among processes, or cut.
+"""Which structures go into which batch: batches of equal cost, shared among processes, or cut to a budget of memory.
 
 Every structure goes into exactly one batch of an epoch. The batches follow from the seed and the epoch alone, not from how
 many processes share them, so that two processes take the steps that one would.
@@ -41,19 +41,21 @@ def structure_costs(graphs: Iterable[StructureGraph], weights: CostWeights = MEM
     return sizes.reshape(-1, 3) @ np.array(weights)
 
 
-def pack_by_cost(costs: Sequence[float] | np.ndarray, budget: float, seed: int, epoch: int = 0) -> list[np.ndarray]:
-    """Shuffled batches of about equal cost within ``budget``; a structure that costs more is a batch of its own.
+def level_batches(costs: Sequence[float] | np.ndarray, n_batches: int, seed: int, epoch: int = 0) -> list[np.ndarray]:
+    """Shuffled batches of about equal cost, whatever the sizes of the structures: none is empty where there are enough structures.
+
+    Each structure, from the most to the least costly but for the jitter, goes to the batch that has cost least so far.
 
     Args:
         costs: positive, shape (F,).
-        budget: what a batch may cost, positive.
+        n_batches: at least 1.
         seed, epoch: another order for each pair, the same for the same.
     """
-    costs, generator = np.asarray(costs, dtype=float), _generator(seed, epoch)
-    batches = [np.array([i]) for i in np.flatnonzero(costs > budget)]
-    if len(batches) < len(costs):
-        batches += _level_batches(np.flatnonzero(costs <= budget), costs, budget, generator)
-    return [batches[i] for i in generator.permutation(len(batches))]
+    costs, generator = np.asarray(costs, dtype=float), np.random.default_rng([seed, epoch])
+    order = np.argsort(-costs * generator.uniform(_JITTER, 1, len(costs)), kind="stable")
+    owner = np.array(_to_the_lightest(costs[order], n_batches), dtype=np.int64)
+    groups = np.split(order[np.argsort(owner, kind="stable")], np.cumsum(np.bincount(owner, minlength=n_batches))[:-1])
+    return [generator.permutation(groups[i]) for i in generator.permutation(n_batches)]
 
 
 def share(batch: np.ndarray, costs: Sequence[float] | np.ndarray, n_processes: int) -> list[np.ndarray]:
@@ -83,23 +85,6 @@ def split(batch: np.ndarray, costs: Sequence[float] | np.ndarray, limit: float) 
         parts[-1].append(structure)
         room -= cost
     return [np.array(part, dtype=batch.dtype) for part in parts]
-
-
-def _generator(seed: int, epoch: int) -> np.random.Generator:
-    return np.random.default_rng([seed, epoch])
-
-
-def _level_batches(structures: np.ndarray, costs: np.ndarray, budget: float, generator: np.random.Generator) -> list[np.ndarray]:
-    """As few batches as turn out to keep the budget: each structure to the batch that has cost least so far."""
-    order = structures[np.argsort(-costs[structures] * generator.uniform(_JITTER, 1, len(structures)), kind="stable")]
-    n_batches = math.ceil(costs[order].sum() / budget)
-    while True:
-        owner = np.array(_to_the_lightest(costs[order], n_batches))
-        if np.bincount(owner, costs[order]).max() <= budget:
-            break
-        n_batches = min(len(order), n_batches + max(1, n_batches // 50))
-    groups = np.split(order[np.argsort(owner, kind="stable")], np.cumsum(np.bincount(owner))[:-1])
-    return [generator.permutation(group) for group in groups]
 
 
 def _to_the_lightest(costs: np.ndarray, n: int) -> list[int]:

@@ -16,6 +16,7 @@ import torch
 
 from xfunc_core.analysis.metrics import error_summary
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.home import graph_cache
 from xfunc_core.errors import DataError, RunError
 from xfunc_core.model.initial import PRETRAINED, load_pretrained, scratch
 from xfunc_core.model.network import Engine
@@ -142,7 +143,7 @@ def evaluate_checkpoint(
     model = (load_pretrained() if path is None else load_engine(path)).to(device)
     labels, predicted, left_out = [], [], []
     for start in range(0, len(dataset), FRAMES_AT_ONCE):
-        samples, rejected = build_samples(dataset, np.arange(start, min(start + FRAMES_AT_ONCE, len(dataset))))
+        samples, rejected = build_samples(dataset, np.arange(start, min(start + FRAMES_AT_ONCE, len(dataset))), graph_cache())
         left_out += rejected
         if samples:
             labels.append(label_arrays(samples))
@@ -190,7 +191,7 @@ def metrics(run: Finetuning, predictions: dict[str, dict[str, Predictions]]) -> 
 def _samples(plan: Plan, dataset: Dataset) -> tuple[dict[str, list[Sample]], list[dict[str, str]]]:
     samples, left_out = {}, list(plan.dropped)
     for part in ("train", "validation", "test"):
-        samples[part], rejected = build_samples(dataset, getattr(plan.split, part))
+        samples[part], rejected = build_samples(dataset, getattr(plan.split, part), graph_cache())
         left_out += rejected
         if not samples[part]:
             raise DataError(

@@ -22,7 +22,7 @@ import torch
 from xfunc_core.errors import RunError
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.network import Engine
-from xfunc_core.model.packing import share, split, structure_costs
+from xfunc_core.model.packing import level_batches, share, split, structure_costs
 from xfunc_core.model.samples import Sample
 from xfunc_core.training.loss import QUANTITY_OF, ErrorSums, Targets, label_counts, weighted_huber, weights
 from xfunc_core.training.parallel import ALONE, Processes
@@ -177,16 +177,22 @@ class Trainer:
         return self.epoch * self._steps_per_epoch + within_epoch
 
     def _one_epoch(self, errors: ErrorSums) -> Iterator[int]:
-        order = torch.randperm(len(self._train), generator=self._order).numpy()
         last = time.monotonic()
-        for step in range(1, self._steps_per_epoch + 1):
+        for step, batch in enumerate(self._batches(), start=1):
             if self._processes.agree(self._should_stop()):
                 raise Stopped
-            self._optimise(order[(step - 1) * self._settings.batch_size : step * self._settings.batch_size], errors)
+            self._optimise(batch, errors)
             now = time.monotonic()
             if now - last > SECONDS_BETWEEN_STEP_RECORDS:
                 last = now
                 yield step
+
+    def _batches(self) -> list[np.ndarray]:
+        """The training samples of each step of this epoch, by number."""
+        if self._settings.batches == "cost":
+            return level_batches(self._costs, self._steps_per_epoch, self._settings.seed, self.epoch)
+        order = torch.randperm(len(self._train), generator=self._order).numpy()
+        return np.split(order, range(self._settings.batch_size, len(order), self._settings.batch_size))
 
     def _optimise(self, batch: np.ndarray, errors: ErrorSums) -> None:
         """One step on training samples by number; nothing in it waits for a GPU."""

@@ -17,6 +17,7 @@ from xfunc_core.references.tables import read_table
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "tf32")
+BATCHES = ("count", "cost")
 MOST_PROCESSES = 64
 """On one machine."""
 MOST = 1_000_000
@@ -52,7 +53,9 @@ class FinetuneSettings:
     epochs: int = 30
     """Passes over the training frames."""
     batch_size: int = 8
-    """Frames per optimiser step."""
+    """Frames per optimiser step, on average where batches are of equal cost."""
+    batches: str = "count"
+    """count, batch_size frames each (paper); or cost, as many batches of equal atoms, edges and angles: steps of one length and memory."""
     learning_rate: float = 1e-3
     """Of Adam at the start; a cosine brings it to one hundredth at the last step."""
     seed: int = 0
@@ -98,6 +101,7 @@ class FinetuneSettings:
         _check_table(self)
         _one_of("device", self.device, DEVICES)
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("batches", self.batches, BATCHES)
         if self.precision == "tf32" and self.device != "cuda":
             raise ConfigError("precision is 'tf32', which only a GPU has: choose float32, or the device cuda.")
         _whole("processes", self.processes, 1, MOST_PROCESSES)
