@@ -32,6 +32,8 @@ MATERIALS, CORRELATIONS, REPLICATES = (6, 8, 12, 20, 50, 200), (0.0, 0.5, 0.9, 0
 FRAMES = ("one", "three", "unequal")
 """Frames of each material: one, three, or geometric with a mean of five."""
 
+LEAST_GIVEN = 0.05
+"""Share of the samples with an interval below which a setting is left out of the lowest and the highest: too few to tell."""
 SHIFT_ROWS = ("5 to 7", "8 to 14", "15 or more")
 """Materials that hold an element."""
 
@@ -183,7 +185,7 @@ def _tails(heavy: bool) -> str:
 def _spans(found: list[dict[str, Coverage]]) -> Iterator[tuple[str, str]]:
     """Lowest and highest coverage of every statistic in percent, with the least share given where that is below all."""
     for name in STATISTICS:
-        held = [100 * f[name].held for f in found if not math.isnan(f[name].held)]
+        held = [100 * f[name].held for f in found if f[name].given >= LEAST_GIVEN]
         least = min(f[name].given for f in found)
         given = f" ({100 * least:.0f})" if least < 0.995 else ""
         yield name, f"{min(held):.1f} to {max(held):.1f}{given}" if held else "none given"
