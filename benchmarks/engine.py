@@ -54,7 +54,7 @@ def main() -> None:
         return print(_peak(Contest(varied(int(size), seed=1)), who, what))
     print(f"$ {' '.join(['python -m benchmarks.engine', *sys.argv[1:]])}")
     print(
-        f"torch {torch.__version__}, {options.threads} threads, kernels {load_engine(shipped_checkpoint('0.3.0')).kernels}; load {os.getloadavg()[0]:.1f}\n"
+        f"torch {torch.__version__}, {options.threads} threads, kernels {load_engine(shipped_checkpoint('0.3.0')).kernels.reason or 'compiled'}; load {os.getloadavg()[0]:.1f}\n"
     )
     batches = [int(size) for size in options.batches.split(",")]
     print(text_table(row for size in batches for row in speed(size, options.rounds)), end="\n\n")

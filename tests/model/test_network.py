@@ -17,12 +17,17 @@ from pymatgen.core import Structure
 from torch import Tensor
 
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.model.fused import calls as compiled
+from xfunc_core.model.fused import plain
+from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.graph_batch import GraphBatch, collate
 from xfunc_core.model.graphs import build_graph
+from xfunc_core.model.initial import load_pretrained, scratch
 from xfunc_core.model.network import Engine
 from xfunc_core.model.samples import Sample
 from xfunc_core.model.weights import SHIPPED, load_engine, shipped_checkpoint
 
+needs_kernels = pytest.mark.skipif(kernels().library is None, reason=kernels().reason)
 GPA = 160.21766208
 """eV/Å³ in GPa."""
 WEIGHTS = {"e": 2.0, "f": 1.0, "s": 0.1, "m": 0.1}
@@ -127,19 +132,21 @@ def test_double_precision_gives_what_upstream_gives(structures, engine: Engine, 
     assert max(relative(gradients[name], expected[name]) for name in expected) < 1e-9
 
 
+@pytest.mark.parametrize("uses_kernels", [True, False])
 def test_single_precision_errs_no_more_than_upstream_does(
-    structures, version: str, upstream: CHGNet, engine: Engine, graphs_of, batch_of
+    structures, version: str, upstream: CHGNet, engine: Engine, graphs_of, batch_of, uses_kernels: bool
 ) -> None:
     graphs = graphs_of(structures, engine.atom_graph_cutoff)
     truth = engine(batch_of(graphs))
     single, theirs = load_engine(shipped_checkpoint(version)), copy.deepcopy(upstream).float()
+    single.uses_kernels = uses_kernels
     single.references.zero_()
     ours = single(batch_of(graphs, torch.float32))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(CHGNet._compute.__globals__, "TORCH_DTYPE", torch.float32)
         upstreams = upstream_outputs(theirs, [as_single(graph) for graph in graphs])
     exact = arrays(truth)
-    for key in "fsm":
+    for key in "efsm":
         # Magnetic moments and 0.2.0 err by a few roundings (3e-7), where chance decides who errs more.
         assert relative(arrays(ours)[key], exact[key]) < max(1.2 * relative(arrays(upstreams)[key], exact[key]), 1e-6), key
     wanted = gradients_of(engine.network, truth)
@@ -157,6 +164,46 @@ def as_single(graph: CrystalGraph) -> CrystalGraph:
         setattr(graph, name, getattr(graph, name).detach().float())
     graph.atom_frac_coord.requires_grad_()
     return graph
+
+
+@needs_kernels
+@pytest.mark.parametrize("version", ["0.3.0", "r2scan"], indirect=True)
+def test_kernels_give_in_double_precision_what_plain_torch_gives(structures, engine: Engine) -> None:
+    """Where the network itself would not use them: what is left are roundings, some amplified where a gradient nearly cancels."""
+    found = []
+    for call in (compiled.call, plain.call):
+        engine._call = lambda vectors, call=call: call
+        out = engine(our_batch(structures))
+        found.append((arrays(out), gradients_of(engine.network, out)))
+    for ours, theirs, largest in zip(*found, (1e-13, 1e-12), strict=True):
+        assert ours.keys() == theirs.keys()
+        assert max(relative(ours[name], theirs[name]) for name in theirs) < largest
+
+
+@pytest.fixture
+def kernels_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The compiled kernels that have run so far, by name."""
+    names, call = [], compiled.call
+    monkeypatch.setattr(compiled, "call", lambda kernel, *args, **tensors: (names.append(kernel), call(kernel, *args, **tensors)))
+    return names
+
+
+@needs_kernels
+@pytest.mark.parametrize("made", [lambda: load_pretrained(), lambda: scratch(np.zeros(94), 0), lambda: load_engine(shipped_checkpoint("r2scan"))])
+def test_single_precision_on_a_processor_runs_the_compiled_kernels(made: Callable[[], Engine], structures, kernels_run: list[str]) -> None:
+    engine = made()
+    assert engine.kernels.library is not None and engine.kernels.reason == ""
+    gradients_of(engine.network, engine(our_batch(structures[:2], torch.float32)))
+    assert set(kernels_run) == {"forward", "backward", "double_backward"}
+
+
+def test_everything_else_runs_in_plain_torch(structures, kernels_run: list[str]) -> None:
+    plainly, without_norm = load_pretrained(), load_engine(shipped_checkpoint("0.2.0"))
+    plainly.uses_kernels = False
+    assert without_norm.kernels.library is None and "no norm in its gates" in without_norm.kernels.reason
+    for engine, dtype in ((plainly, torch.float32), (without_norm, torch.float32), (double(), torch.float64)):
+        gradients_of(engine.network, engine(our_batch(structures[:2], dtype)))
+    assert kernels_run == []
 
 
 def test_engine_reads_the_graphs_of_xfunc(structures, graphs_of, batch_of) -> None:
@@ -260,6 +307,26 @@ def test_references_learn_only_if_asked_to(structures) -> None:
     batch = our_batch(structures, torch.float32)
     [gradient] = torch.autograd.grad(engine(batch, "e")["e"].sum(), engine.references)
     np.testing.assert_allclose(gradient.numpy(), batch.composition.sum(0).numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("task", ["", "x", "energy", "efx"])
+def test_a_task_that_is_none_is_refused(structures, task: str) -> None:
+    with pytest.raises(ValueError, match=f"the engine computes e, f, s and m, not '{task}'"):
+        double()(our_batch(structures[:1]), task)
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_references_stay_exact_whatever_the_network_is_brought_to(trains: bool, structures) -> None:
+    exact = np.linspace(-70, 0, 94) / 3
+    engine = Engine(load_pretrained().network, exact, trains)
+    if trains:
+        engine(our_batch(structures[:2], torch.float32), "e")["e"].sum().backward(inputs=[engine.references])
+    for change in (lambda e: e.half(), lambda e: e.double(), lambda e: e.float(), lambda e: e.to("cpu", torch.float32)):
+        change(engine)
+        np.testing.assert_array_equal(engine.references.detach().numpy(), exact)
+        assert not trains or engine.references.grad.dtype == torch.float64
+    assert next(engine.network.parameters()).dtype == torch.float32
+    assert engine.to("meta").references.device.type == "meta"
 
 
 def test_a_step_waits_for_no_value() -> None:

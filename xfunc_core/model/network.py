@@ -6,6 +6,8 @@ structures. Everything here is made of shapes known on the host, so that nothing
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from chgnet.model import CHGNet
@@ -16,7 +18,7 @@ from xfunc_core.model.basis import angle_basis, expanded, radial_basis
 from xfunc_core.model.fused import calls as compiled
 from xfunc_core.model.fused import plain
 from xfunc_core.model.fused.functions import Call, slopes_only
-from xfunc_core.model.fused.library import kernels
+from xfunc_core.model.fused.library import Loaded, kernels
 from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.layers import Angles, Bonds, Weights, angle_update, atom_convolution, bond_convolution
 from xfunc_core.model.operations import NORM_EPSILON, WIDTH, Edges, sum_by_owner
@@ -33,7 +35,7 @@ class Engine(nn.Module):
 
     Attributes:
         network: the weights, in upstream's own module and under its names.
-        references: eV/atom, shape (94,), float64; a parameter if trainable, else a buffer.
+        references: eV/atom, shape (94,), float64 whatever the network is; a parameter if trainable, else a buffer.
         atom_graph_cutoff: how far the bonds of a batch must reach, Å.
         bond_graph_cutoff: how far those that form angles must, Å.
         uses_kernels: whether compiled kernels may be used, where `kernels` has them.
@@ -62,7 +64,12 @@ class Engine(nn.Module):
 
         Returns:
             ``e`` eV/atom float64 (S,), ``f`` eV/Å (A, 3), ``s`` GPa (S, 3, 3), ``m`` μB (A,), as asked for.
+
+        Raises:
+            ValueError: the task holds another letter, or none.
         """
+        if not task or not set(task) <= set("efsm"):
+            raise ValueError(f"the engine computes e, f, s and m, not {task!r}")
         keep = torch.is_grad_enabled()
         w = {name: p if keep else p.detach() for name, p in self.network.named_parameters()}
         slopes = "f" in task or "s" in task
@@ -82,15 +89,20 @@ class Engine(nn.Module):
         return out
 
     @property
-    def kernels(self) -> str:
-        """``compiled``, or in words why this network computes in plain torch on a processor in single precision."""
+    def kernels(self) -> Loaded:
+        """The compiled kernels, or why this network computes in plain torch on a processor in single precision."""
         if not self._has_norm:
-            return "the network has no norm in its gates (0.2.0), which the compiled kernels need: the engine computes in plain torch"
-        return kernels().reason or "compiled"
+            return Loaded(None, "the network has no norm in its gates (0.2.0), which the compiled kernels need: the engine computes in plain torch")
+        return kernels()
 
     def _call(self, vectors: Tensor) -> Call:
         fits = self.uses_kernels and vectors.device.type == "cpu" and vectors.dtype == torch.float32
-        return compiled.call if fits and self.kernels == "compiled" else plain.call
+        return compiled.call if fits and self.kernels.library else plain.call
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Engine:
+        """What ``to``, ``float`` and ``half`` go through: references follow to a device, and to no other precision."""
+        exact = [self.references, self.references.grad]
+        return super()._apply(lambda t: t.to(fn(t).device) if any(t is kept for kept in exact) else fn(t), recurse)
 
     def _sites(self, w: Weights, batch: GraphBatch, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Energy (A,) in eV without references, and magnetic moment (A,) in μB, of each atom."""
