@@ -178,6 +178,17 @@ def test_many_atoms_are_a_random_part_that_is_said(make, monkeypatch: pytest.Mon
     assert "A random 4 of 10 pairs stand for all: together they have more than 9 atoms." in found.caveats
 
 
+def test_many_stress_components_are_a_random_part_that_is_said(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xfunc_core.explore import frame_rows
+
+    pairs = make(*((["Na"], {E: 0.0, "stress": [10.0 * i] * 6}, {E: 0.0}) for i in range(10)))
+    monkeypatch.setattr(frame_rows, "MOST_COMPONENTS", 25)
+    found = explore(pairs, "stress")
+    assert len(found.rows) == 24 and len(set(found.rows.pair)) == 4
+    np.testing.assert_allclose(np.abs(found.rows.x), found.rows.pair)  # kbar to GPa
+    assert "A random 4 of 10 pairs stand for all: together they have more than 25 components." in found.caveats
+
+
 # --- what there is ----------------------------------------------------------------------------
 
 

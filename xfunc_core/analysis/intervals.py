@@ -42,6 +42,10 @@ _SLOPE = 1
 _SKEWED = np.array([False, True, False, True, True, True])
 """Those whose ends take the further of two quantiles, in the same order."""
 _RANK_LEVERAGE = 2
+_FIRST, _SECOND = np.triu_indices(N_SUMS)
+_PRODUCT = np.zeros((N_SUMS, N_SUMS), dtype=int)
+_PRODUCT[_FIRST, _SECOND] = _PRODUCT[_SECOND, _FIRST] = np.arange(_FIRST.size)
+"""Which product of two sums stands where in the matrix of all, which is symmetric."""
 WIDEST = 2.0
 """Longest half of a coefficient's interval on the scale of Fisher's z: from −0.96 to 0.96 about 0. A longer one comes of resamples in
 which next to nothing varies; it says nothing, and is not given."""
@@ -107,8 +111,8 @@ def rank_intervals(
         to_z, n_rows, weight = 1 / (1 - coefficients**2), weight.size, blocks[:, -1]
         influence = blocks[:, :-1] * to_z
         counts = resample_counts(len(blocks), seed)
-        moved = counts @ influence
-        variance = counts @ influence**2 - moved**2 / len(blocks)
+        moved, squares = np.hsplit(counts @ np.hstack([influence, influence**2]), 2)
+        variance = squares - moved**2 / len(blocks)
         t = moved / _error(variance, len(blocks))
         error = standard_error(influence, weight, _RANK_LEVERAGE)
         if len(blocks) == len(starts) == n_rows:
@@ -161,13 +165,12 @@ def critical(t: np.ndarray) -> np.ndarray:
 
 def _moment_pivots(sums: np.ndarray, counts: np.ndarray, whole: Moments, mean_d: float) -> np.ndarray:
     """(θ* − θ)/s* of every resample, shape (N_RESAMPLES, 6), of clusters whose moments are ``whole``."""
-    products = (sums[:, :, None] * sums[:, None, :]).reshape(len(sums), -1)
-    resampled = counts @ np.hstack([sums, products])
+    resampled = counts @ np.hstack([sums, sums[:, _FIRST] * sums[:, _SECOND]])
     m = moments(resampled[:, :N_SUMS], mean_d)
     values, slopes = scaled(m), scaled_derivatives(m)
     values[:, -1], slopes[:, -1] = about_line(resampled[:, :N_SUMS], whole)
     slopes /= resampled[:, 0, None, None]
-    products = resampled[:, N_SUMS:].reshape(-1, N_SUMS, N_SUMS)
+    products = resampled[:, N_SUMS:][:, _PRODUCT]
     variance = ((slopes @ products) * slopes).sum(axis=-1)
     return _turned(values - scaled(whole)) / _error(variance, len(sums))
 

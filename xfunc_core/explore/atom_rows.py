@@ -6,7 +6,7 @@ import numpy as np
 
 from xfunc_core.data.pairs import Pairs
 from xfunc_core.explore.compared import ANGLE_FLOOR, ComparedRows, Source
-from xfunc_core.quantities import count_text
+from xfunc_core.explore.selection import random_part
 
 MOST_ATOMS = 250_000
 """Atoms beyond which a random part of the pairs is taken: the intervals are then far narrower than anybody reads, and memory stays small."""
@@ -50,8 +50,9 @@ def _both(source: Source, keep: np.ndarray, name: str, reason: str) -> _Atoms:
     if not isinstance(source, Pairs) or not source.components_comparable:
         empty = np.empty((0, 3) if name == "forces" else 0)
         return empty, empty, np.empty(0, dtype=int), np.empty(0, dtype=int), {}, ()
-    keep, notes = _few_enough(source, keep)
-    counts = source.r2scan.columns["n_atoms"].to_numpy()[source.rows_r2scan[keep]]
+    n_atoms = source.r2scan.columns["n_atoms"].to_numpy()[source.rows_r2scan].astype(np.int64)
+    keep, notes = random_part(keep, n_atoms[keep], MOST_ATOMS, "atoms")
+    counts = n_atoms[keep]
     place = np.repeat(np.arange(len(keep)), counts)
     atoms = [dataset.atoms_of_all(rows[keep]) for dataset, rows in ((source.pbe, source.rows_pbe), (source.r2scan, source.rows_r2scan))]
     x, y = (
@@ -62,15 +63,3 @@ def _both(source: Source, keep: np.ndarray, name: str, reason: str) -> _Atoms:
     missing = len(np.unique(place[~known]))
     element = np.asarray(source.r2scan.atom_array("numbers")[atoms[1]][known], dtype=np.int64)
     return x[known], y[known], keep[place[known]], element, {reason: missing} if missing else {}, notes
-
-
-def _few_enough(source: Pairs, keep: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The pairs, or a random part of them with about `MOST_ATOMS` atoms, and a sentence that says so."""
-    counts = source.r2scan.columns["n_atoms"].to_numpy()[source.rows_r2scan[keep]].astype(np.int64)
-    if counts.sum() <= MOST_ATOMS:
-        return keep, ()
-    order = np.random.default_rng(0).permutation(len(keep))
-    chosen = np.sort(keep[order[: int(np.searchsorted(np.cumsum(counts[order]), MOST_ATOMS, side="right"))]])
-    return chosen, (
-        f"A random {count_text(len(chosen))} of {count_text(len(keep))} pairs stand for all: together they have more than {count_text(MOST_ATOMS)} atoms.",
-    )

@@ -10,6 +10,7 @@ import pandas as pd
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.explore.compared import ComparedRows, Source
+from xfunc_core.explore.selection import random_part
 from xfunc_core.references.paired import PairedReferences
 
 NO_ENERGIES = "pairs without both energies"
@@ -23,6 +24,9 @@ ROUNDING = 1e-11
 """Share of what is subtracted from each other up to which the difference of two energies counts as exactly zero: 1e-10 eV/atom of totals
 of 10 eV/atom. Where references fit exactly, as those of an element that one pair alone has, rounding leaves 1e-16 to 1e-14 of them;
 calculations are converged to 1e-7 at best."""
+
+MOST_COMPONENTS = 750_000
+"""Stress components beyond which a random part of the pairs is taken, as many as there may be force components."""
 
 Values = tuple[np.ndarray, np.ndarray]
 """PBE and r²SCAN."""
@@ -105,10 +109,11 @@ def volume(source: Source, keep: np.ndarray) -> ComparedRows:
 
 def stress(source: Source, keep: np.ndarray) -> ComparedRows:
     """Stress components, GPa, tension positive, six rows a pair."""
+    keep, notes = random_part(keep, np.full(len(keep), 6), MOST_COMPONENTS, "components")
     x, y = _stresses(source, keep)
     known = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
     left_out = {NO_STRESS: int((~known).sum())} if not known.all() else {}
-    return ComparedRows("stress", x[known].ravel(), y[known].ravel(), np.repeat(keep[known], 6), None, left_out)
+    return ComparedRows("stress", x[known].ravel(), y[known].ravel(), np.repeat(keep[known], 6), None, left_out, notes)
 
 
 def pressure(source: Source, keep: np.ndarray) -> ComparedRows:

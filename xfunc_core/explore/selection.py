@@ -13,6 +13,7 @@ from xfunc_core.data.query import EVERYTHING, LABELS, NUMBERS, Filter, FrameQuer
 from xfunc_core.elements import N_REFERENCED, Z_OF
 from xfunc_core.errors import ConfigError
 from xfunc_core.explore.compared import Source
+from xfunc_core.quantities import count_text
 
 TABLE_LABELS = ("energy",)
 TABLE_NUMBERS = ("n_atoms", "energy_per_atom", "volume_per_atom")
@@ -55,6 +56,24 @@ def kept(source: Source, wanted: Filter, queries: Sequence[FrameQuery]) -> np.nd
 def containing(source: Source, symbols: Sequence[str]) -> np.ndarray | None:
     """Which pairs contain any of the elements, shape (P,); None when no element is given."""
     return _elements_pass(source.fractions, Filter(any_of=tuple(symbols))) if symbols else None
+
+
+def random_part(pairs: np.ndarray, counts: np.ndarray, most: int, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The pairs, or a random part of them that counts about as many as allowed, ascending, and a sentence that says so.
+
+    Args:
+        pairs: shape (K,), ascending.
+        counts: shape (K,), what each counts.
+        most: what all may count together.
+        what: the name of what is counted, such as ``atoms``.
+    """
+    if counts.sum() <= most:
+        return pairs, ()
+    order = np.random.default_rng(0).permutation(len(pairs))
+    chosen = np.sort(pairs[order[: int(np.searchsorted(np.cumsum(counts[order]), most, side="right"))]])
+    return chosen, (
+        f"A random {count_text(len(chosen))} of {count_text(len(pairs))} pairs stand for all: together they have more than {count_text(most)} {what}.",
+    )
 
 
 def pair_names(source: Source, pairs: np.ndarray) -> list[str]:
