@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from hashlib import sha256
 
 import pandas as pd
 import streamlit as st
@@ -42,12 +43,12 @@ def datasets(functional: Functional | None = None) -> list[Dataset]:
 
 def query(dataset: Dataset) -> FrameQuery:
     """Questions to a dataset."""
-    return _query(dataset.info.name, dataset.info.content_sha256)
+    return _query(dataset.info.name, _content(dataset))
 
 
 def validation(dataset: Dataset) -> ValidationReport:
     """What is to be known before a dataset is used."""
-    return _validation(dataset.info.name, dataset.info.content_sha256)
+    return _validation(dataset.info.name, _content(dataset))
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,17 @@ class Asked:
 
 def of_datasets(pbe: Dataset, r2scan: Dataset, how: PairingMethod) -> SourceKey:
     """The pairs of two datasets."""
-    return SourceKey((pbe.info.name, r2scan.info.name), (pbe.info.content_sha256, r2scan.info.content_sha256), how.value)
+    return SourceKey((pbe.info.name, r2scan.info.name), (_content(pbe), _content(r2scan)), how.value)
 
 
 def of_table(table: PairTable) -> SourceKey:
     """The pairs of a table."""
-    return SourceKey((table.info.name,), (table.info.content_sha256,))
+    return SourceKey((table.info.name,), (_content(table),))
+
+
+def _content(held: Dataset | PairTable) -> str:
+    """Frames and description: an import of the same frames may say another energy scale."""
+    return sha256(f"{held.info.content_sha256} {held.info}".encode()).hexdigest()
 
 
 def pair_tables() -> list[PairTable]:

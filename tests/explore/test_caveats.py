@@ -91,5 +91,5 @@ def test_one_is_not_many(reason: str, one: str) -> None:
 def test_ranks_of_a_part_of_the_rows_are_said(elements: Pairs) -> None:
     many = RANKED_ROWS_OF_ONE + 1
     rows = ComparedRows("total", np.zeros(many), np.zeros(many), np.arange(many))
-    assert "Spearman ρ and Kendall τ are of 300,000 rows of whole materials at random, not of all 300,001." in caveats(elements, rows, None, many)
+    assert "Spearman ρ and Kendall τ are of whole materials taken at random, some 300,000 of 300,001 rows; the tables' files say how many per element." in caveats(elements, rows, None, many)
     assert not any("Kendall" in s for s in explore(elements, "total").caveats)

@@ -79,7 +79,7 @@ def _one_sided(rows: ComparedRows) -> Iterator[str]:
 
 def _ranked(rows: ComparedRows) -> Iterator[str]:
     if len(rows) > RANKED_ROWS_OF_ONE and not rows.one_sided:
-        yield f"Spearman ρ and Kendall τ are of {count_text(RANKED_ROWS_OF_ONE)} rows of whole materials at random, not of all {count_text(len(rows))}."
+        yield f"Spearman ρ and Kendall τ are of whole materials taken at random, some {count_text(RANKED_ROWS_OF_ONE)} of {count_text(len(rows))} rows; the tables' files say how many per element."
 
 
 def _left_out(source: Source, rows: ComparedRows) -> Iterator[str]:

@@ -100,6 +100,7 @@ STATISTICS: dict[str, Statistic] = {
             _no_unit,
             lambda _, value: slope_text(value),
             1.0,
+            0.5,
         ),
         Statistic("shift", "Mean r²SCAN − PBE", "Mean of the difference.", _unit, _value, 0.0),
         Statistic("mae", "MAE", "Mean of |r²SCAN − PBE|, the mean shift included.", _error_unit, _error),

@@ -91,16 +91,18 @@ def overall_words(found: Exploration, ranks: bool) -> dict[str, str]:
 
 
 def number_table(agreements: Mapping[str, Agreement], compared: Compared, name: str) -> pd.DataFrame:
-    """Plain numbers for a file, indexed by ``name``: counts, and of each statistic value, low and high in the unit of the quantity (errors too)."""
+    """Plain numbers for a file, indexed by ``name``: counts (``n_ranked`` are the rows that coefficients of
+    ranks are of), and of each statistic value, low and high in the unit of the quantity (errors too)."""
     keys = [key for key in statistics_of(compared) if key not in ("n", "n_materials")]
     rows = {}
     for group, one in agreements.items():
-        row: dict[str, float] = {"n": one.n, "n_materials": one.n_materials}
+        row: dict[str, float] = {"n": one.n, "n_materials": one.n_materials, "n_ranked": one.n_ranked}
         for key in keys:
             estimate = getattr(one, key)
             row |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
         rows[group] = row
-    columns = ["n", "n_materials", *(f"{key}{end}" for key in keys for end in ("", "_low", "_high"))]
+    counts = ["n", "n_materials", *(["n_ranked"] if "spearman" in keys else [])]
+    columns = [*counts, *(f"{key}{end}" for key in keys for end in ("", "_low", "_high"))]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis(name)
 
 
