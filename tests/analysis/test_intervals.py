@@ -160,3 +160,14 @@ def test_groups_are_cut_to_the_largest_common_size_that_fits(counts, total):
     limit = agreement_module._common_limit(np.array(counts), total)
     assert np.minimum(counts, limit).sum() <= total
     assert limit == max(counts) or np.minimum(counts, limit + 1).sum() > total
+
+
+def test_a_mean_that_is_zero_in_every_material_has_no_interval_of_rounding_noise():
+    """The forces of a frame add up to 0, in both functionals."""
+    generator = np.random.default_rng(0)
+    x, noise = generator.normal(size=(2, 40, 6, 3))
+    y = x + 0.1 * noise
+    x, y = (v - v.mean(axis=1, keepdims=True) for v in (x, y))
+    found = agreement(x.ravel(), y.ravel(), np.repeat(np.arange(40), 18))
+    assert abs(found.shift.value) < 1e-15 and not found.shift.has_interval and "nothing varies" in found.shift.why
+    assert found.mae.has_interval

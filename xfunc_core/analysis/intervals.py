@@ -39,7 +39,9 @@ MAX_BLOCKS = 500
 LEVEL = 0.95
 _LEVERAGE = np.array([2, 2, 1, 1, 2, 4])
 """k of the statistics of moments, in the order of `moments.scaled`; the shift and MAE are means."""
-_SLOPE = 1
+_SLOPE, _SHIFT = 1, 2
+_ROUNDING = 1e-12
+"""Of the root mean square of differences: their mean is known no better. The forces of a frame, for one, add up to 0."""
 _SKEWED = np.array([False, True, False, True, True, True])
 """Those whose ends take the further of two quantiles, in the same order."""
 _RANK_LEVERAGE = 2
@@ -74,6 +76,7 @@ def moment_intervals(clusters: ClusterSums, seed: int) -> np.ndarray:
         estimate = scaled(m)
         influence = sums @ (scaled_derivatives(m) / all_sums[0]).T
         error = standard_error(influence, sums[:, 0], _LEVERAGE)
+        error[_SHIFT] = error[_SHIFT] if error[_SHIFT] > _ROUNDING * np.sqrt(m.mse) else np.nan
         bias = np.clip(_bias(estimate, scaled(moments(all_sums - sums, clusters.mean_d))), -error, error)
         t = _moment_pivots(sums, counts, m, clusters.mean_d)
         below, above = _quantiles(t) * error
