@@ -217,6 +217,7 @@ def test_every_row_that_is_left_out_is_listed_with_its_line_and_reason(table: Im
         "mp-8,Na(Cl,-1,-2",
         "mp-1,NaCl,-1.5,-2.5",
         "mp-9,NaCl,-1,1e300",
+        "mp-9,NaCl,-1,-2e6",
     ]
     found = table("\n".join(lines))
     assert reasons(found) == [
@@ -230,9 +231,10 @@ def test_every_row_that_is_left_out_is_listed_with_its_line_and_reason(table: Im
         (11, "e_gga_per_atom is 'inf', no number"),
         (12, "'Na(Cl' is no formula"),
         (14, "1e+300 eV/atom is no energy"),
+        (15, "-2e+06 eV/atom is no energy"),
     ]
     assert found.frames[["frame_id", "material_id", "line"]].to_numpy().tolist() == [["mp-1", "mp-1", 2], ["mp-1#2", "mp-1", 13]]
-    assert found.info.n_materials == 1 and found.info.n_dropped == 10
+    assert found.info.n_materials == 1 and found.info.n_dropped == 11
 
 
 def test_a_repeated_id_is_left_out(table: Import) -> None:

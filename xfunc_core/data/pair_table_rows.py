@@ -12,16 +12,17 @@ import numpy as np
 from xfunc_core.data.formulas import alike, hill_formula, parse_composition, parse_formula
 from xfunc_core.data.pair_table_columns import ENERGIES, NUMBERS
 from xfunc_core.data.per_atom import MOST_COMPOSITIONS, Verdict, judge
+from xfunc_core.data.possible import LIMITS
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional, count_text, counted
+from xfunc_core.quantities import ENERGY, Functional, count_text, counted
 
 LABELS = tuple(f"{label}_{f.value}" for label in ("energy", "formation_energy", "volume") for f in Functional)
 """What a row may hold for each functional: eV/atom, eV/atom, Å³/atom."""
 MOST_ATOMS = 1_000_000
 """Of one cell; more is a mistake."""
-LARGEST = 1e7
-"""Of what a row may hold, eV/atom or Å³/atom: all electrons of plutonium have some 10⁶ eV, and larger numbers overflow when they are squared."""
+LARGEST_VOLUME = 1e7
+"""Å³/atom; more is a mistake."""
 _ABSENT = {"", "nan", "none", "null", "na", "n/a", "-", "–"}
 _COLUMNS = 128
 
@@ -164,11 +165,11 @@ class RowParser:
                 if f"volume_per_atom_{f.value}" in self._places
                 else numbers[f"volume_{f.value}"] / n_atoms
             )
-            if volume <= 0 or volume > LARGEST:
+            if volume <= 0 or volume > LARGEST_VOLUME:
                 raise DataError(f"{volume:g} Å³/atom is no volume")
             formation_energy = numbers[f"formation_energy_{f.value}"]
             for number in (energy, formation_energy):
-                if abs(number) > LARGEST:
+                if abs(number) > LIMITS[ENERGY]:
                     raise DataError(f"{number:g} eV/atom is no energy")
             labels |= {
                 f"energy_{f.value}": energy,
