@@ -56,7 +56,7 @@ from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.one_sided import one_sided_figure
 from xfunc_core.plots.shifts import shift_figure
 from xfunc_core.plots.theme import literal
-from xfunc_core.quantities import ENERGY, TOO_FEW, correlation_text, count_text
+from xfunc_core.quantities import ENERGY, TOO_FEW, correlation_text, count_text, counted
 from xfunc_core.references.paired import PairedScheme, available_schemes
 
 _PICK = "pick"
@@ -262,7 +262,8 @@ def _paper(asked: loaders.Asked, explored: Exploration, chosen: list[str]) -> No
 
 def _left_out(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
     source, unpaired = found.source, found.source.unpaired
-    st.caption(f"{count_text(len(unpaired))} {'frames have no partner' if source.has_structures else 'rows of the file were left out'}.")
+    words = ("frame has no partner", "frames have no partner") if source.has_structures else ("row of the file was left out", "rows of the file were left out")
+    st.caption(f"{counted(len(unpaired), *words)}.")
     if len(unpaired):
         st.dataframe(unpaired.head(_LISTED), hide_index=True)
         table_download(lambda: unpaired, f"explore-left-out-{asked.source.content[0][:8]}")
@@ -276,7 +277,7 @@ with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, wh
         st.stop()
     source = loaders.source(key)
     if not len(source):
-        empty("link_off", f"These two datasets share no frame: {count_text(len(source.unpaired))} ids or geometries differ. Choose two that were computed on the same structures, or pair them by material or by structure.")
+        empty("link_off", f"These two datasets share no frame: {counted(len(source.unpaired), 'id or geometry differs', 'ids or geometries differ')}. Choose two that were computed on the same structures, or pair them by material or by structure.")
         st.stop()
     lacking = loaders.lacking(key)
     quantities = [one for one in COMPARED if one not in lacking]
@@ -294,7 +295,7 @@ with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, wh
     asked = _filtered(asked, source, mode, chosen)
     found = loaders.explored(asked)
     if asked.wanted != EVERYTHING:
-        st.caption(plain(f"{count_text(found.n_kept)} of {count_text(len(source))} pairs: {asked.wanted.words()}."))
+        st.caption(plain(f"{count_text(found.n_kept)} of {counted(len(source), 'pair')}: {asked.wanted.words()}."))
     outstanding = chosen if mode == _PICK else []
     if outstanding:
         st.caption(standing_out(found, outstanding))

@@ -1,10 +1,12 @@
-"""Words that go with counts."""
+"""Numbers as they read on screen, and words that go with counts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from xfunc_core.quantities import counted, plural
+from xfunc_core.quantities import ENERGY, STRESS, correlation_text, counted, number_text, plural, slope_text
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,18 @@ def test_counts_go_with_their_words(n: int, words: tuple[str, ...], text: str) -
 
 def test_verbs_agree() -> None:
     assert [plural(n, "stays", "stay") for n in (0, 1, 2)] == ["stay", "stays", "stay"]
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "zero", "below"),
+    [
+        (ENERGY.value, 1e-4, "0.000", "−0.001"),
+        (STRESS.value, 1e-3, "0.00", "−0.01"),
+        (slope_text, 1e-5, "0.000", "−0.001"),
+        (correlation_text, 1e-6, "0.0000", "−0.0001"),
+        (lambda x: number_text(x, 2), 1e-3, "0.00", "−0.01"),
+    ],
+)
+def test_what_rounds_to_zero_has_no_sign(text: Callable[[float], str], number: float, zero: str, below: str) -> None:
+    assert [text(x) for x in (-number, number, 0.0, -0.0)] == [zero] * 4
+    assert text(-float(below[1:])) == below

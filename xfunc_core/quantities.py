@@ -115,7 +115,7 @@ class Quantity:
 
     def value(self, number: float | None) -> str:
         """Format a value given in ``unit``, without the unit."""
-        return MISSING if _absent(number) else f"{number:.{self.decimals}f}".replace("-", "−")
+        return MISSING if _absent(number) else number_text(number, self.decimals)
 
     def error(self, number: float | None) -> str:
         """Format an error given in ``unit``, as a number in ``error_unit`` without the unit."""
@@ -133,17 +133,22 @@ MAGMOM = Quantity("magmom", "Magnetic moment", "μB", "μB", 1.0, 3, 2)
 QUANTITIES = (ENERGY, FORCE, STRESS, MAGMOM)
 
 
+def number_text(number: float, decimals: int) -> str:
+    """Format a finite number with a true minus sign; what rounds to zero has none."""
+    return f"{number:z.{decimals}f}".replace("-", "−")
+
+
 def correlation_text(r: float | None) -> str:
     """Format a correlation coefficient with four decimals, or the missing sign; up to eight where fewer would make it a perfect ±1."""
     if _absent(r):
         return MISSING
     decimals = next((n for n in range(4, 9) if round(abs(r), n) < 1), 4)
-    return f"{r:.{decimals}f}".replace("-", "−")
+    return number_text(r, decimals)
 
 
 def slope_text(slope: float | None) -> str:
     """Format the slope of a line with three decimals, or the missing sign."""
-    return MISSING if _absent(slope) else f"{slope:.3f}".replace("-", "−")
+    return MISSING if _absent(slope) else number_text(slope, 3)
 
 
 def interval_text(text: Callable[[float], str], value: float, low: float, high: float) -> str:

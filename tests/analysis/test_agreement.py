@@ -92,23 +92,23 @@ def test_rows_that_weigh_nothing_do_not_count():
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "materials", "counts"),
+    ("x", "y", "materials", "counts", "words"),
     [
-        ([], [], [], (0, 0)),
-        ([1.0], [2.0], [7], (1, 1)),
-        ([1.0, 2.0], [2.0, 4.0], [0, 1], (2, 2)),
-        ([math.nan] * 9, np.arange(9.0), np.arange(9), (0, 0)),
-        (np.arange(9.0), np.arange(9.0) ** 2, np.zeros(9), (9, 1)),
-        (np.arange(9.0), np.arange(9.0) ** 2, np.arange(9) % 4, (9, 4)),
+        ([], [], [], (0, 0), "0 rows of 0 materials"),
+        ([1.0], [2.0], [7], (1, 1), "1 row of 1 material"),
+        ([1.0, 2.0], [2.0, 4.0], [0, 1], (2, 2), "2 rows of 2 materials"),
+        ([math.nan] * 9, np.arange(9.0), np.arange(9), (0, 0), "0 rows of 0 materials"),
+        (np.arange(9.0), np.arange(9.0) ** 2, np.zeros(9), (9, 1), "9 rows of 1 material"),
+        (np.arange(9.0), np.arange(9.0) ** 2, np.arange(9) % 4, (9, 4), "9 rows of 4 materials"),
     ],
 )
-def test_too_few_rows_or_materials_say_nothing(x, y, materials, counts):
+def test_too_few_rows_or_materials_say_nothing(x, y, materials, counts, words):
     found = agreement(x, y, np.asarray(materials, dtype=int))
     assert found.too_few and (found.n, found.n_materials) == counts
     for name in STATISTICS:
         estimate = getattr(found, name)
         assert not estimate.known and not estimate.has_interval
-        assert estimate.why == f"Too few to say: {counts[0]} rows of {counts[1]} materials, and 3 rows and 5 materials are needed."
+        assert estimate.why == f"Too few to say: {words}, and 3 rows and 5 materials are needed."
 
 
 @pytest.mark.parametrize("intervals", [True, False])

@@ -41,6 +41,13 @@ def test_a_fit_on_the_same_frames_is_said_to_be_in_sample_with_its_numbers(make)
     )
 
 
+def test_one_pair_of_one_element_is_said_in_the_singular(make) -> None:
+    said = " ".join(explore(make((["Na"], {E: -1.0}, {E: -2.0})), "referenced").caveats)
+    assert "The references are 1 number per functional fitted on this same 1 pair, so" in said
+    pairs = make((["Na"], {E: -1.0}, {E: -2.0}), (["Na", "Cl"], {E: -1.0}, {E: -2.0}))
+    assert any("1 element has one." in s for s in explore(pairs, "formation").caveats)
+
+
 def test_fixed_ratios_are_said_and_their_sum_is_enough_for_a_frame_of_both(make) -> None:
     pairs = make(*((["Na", "Cl"], {E: -5.0 - i}, {E: -6.0 - i}) for i in range(3)))
     found = explore(pairs, "referenced")

@@ -18,6 +18,7 @@ def test_one_panel_a_quantity_one_colour_a_dataset():
     assert [bar.name for bar in figure.data] == ["a", "b", "a", "b"]
     assert len({bar.marker.color for bar in figure.data}) == 2
     np.testing.assert_array_equal(figure.data[0].y, [1, np.nan, 2, 3])
+    assert list(figure.data[0].customdata) == ["1 frame", "0 frames", "2 frames", "3 frames"]
     np.testing.assert_allclose(figure.data[0].x, [0.5, 1.5, 2.5, 3.5])
     assert figure.layout.xaxis.title.text == "Pressure (GPa)"
     assert figure.layout.xaxis2.title.text == "Volume (Å³/atom)"

@@ -38,8 +38,8 @@ def test_shifts_stand_at_their_number_with_their_interval(table) -> None:
 
 def test_an_interval_is_written_as_everywhere(table) -> None:
     ours = shift_figure(table).data[1]
-    assert list(ours.customdata[2]) == ["O", "−5.100 (−5.300 to −5.000)", 9]
-    assert list(ours.customdata[3]) == ["Na", "−7.700", 9]  # no interval
+    assert list(ours.customdata[2]) == ["O", "−5.100 (−5.300 to −5.000)", "9 materials"]
+    assert list(ours.customdata[3]) == ["Na", "−7.700", "9 materials"]  # no interval
 
 
 def test_the_note_states_n_and_the_straight_line(table) -> None:
@@ -62,8 +62,9 @@ def test_elements_off_the_line_are_named_and_none_hides_another(table) -> None:
 def test_nothing_and_one_element_are_drawn_or_said(table) -> None:
     none = table.assign(shift=math.nan, published=math.nan)
     assert "No element has a shift" in shift_figure(none).layout.annotations[0].text
-    one = shift_figure(table.iloc[[2]])
-    assert "N = 1 elements" in one.layout.annotations[0].text and "nan" not in one.to_json().lower()
+    one = shift_figure(table.iloc[[2]].assign(n_materials=1))
+    assert one.data[1].customdata[0][2] == "1 material"
+    assert one.layout.annotations[0].text == "N = 1 element" and "nan" not in one.to_json().lower()
 
 
 def test_importances_are_sorted_and_keep_their_spread() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from xfunc_core.analysis.floor import FloorLaw, fit_floor
 from xfunc_core.analysis.scaling import Crossing, LeftOut, PowerLawBand, bootstrap_power_law, caveats, crossover_interval, leave_largest_out
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import MISSING, Method, Quantity, count_text
+from xfunc_core.quantities import MISSING, Method, Quantity, count_text, number_text
 
 
 @dataclass(frozen=True)
@@ -174,4 +174,4 @@ def _texts(said: set[str]) -> list[str]:
 
 
 def _signed(x: float) -> str:
-    return MISSING if not math.isfinite(x) else f"{x:.2f}".replace("-", "−")
+    return MISSING if not math.isfinite(x) else number_text(x, 2)

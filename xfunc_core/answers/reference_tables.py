@@ -95,4 +95,4 @@ def _element_rows(found: Diagnosis) -> list[dict[str, Any]]:
 
 
 def _signed(value: float) -> str:
-    return f"{value * ENERGY.error_scale:,.1f}".replace("-", "−")
+    return f"{value * ENERGY.error_scale:z,.1f}".replace("-", "−")

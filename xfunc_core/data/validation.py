@@ -15,7 +15,7 @@ from xfunc_core.data.checks.labels import check_energies, check_forces, check_mi
 from xfunc_core.data.checks.stress_sign import check_stress_sign
 from xfunc_core.data.checks.structures import check_duplicates, check_elements, check_isolated_atoms
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import counted
 
 __all__ = ["Finding", "FindingKind", "Progress", "Severity", "ValidationReport", "validate"]
 
@@ -61,7 +61,7 @@ class ValidationReport:
     def verdict(self) -> str:
         """One sentence on top of the report."""
         n = len(self.warnings)
-        return "Nothing was found that is in the way of using this dataset." if not n else f"{count_text(n)} thing{'' if n == 1 else 's'} to look at before using this dataset."
+        return "Nothing was found that is in the way of using this dataset." if not n else f"{counted(n, 'thing')} to look at before using this dataset."
 
     def table(self) -> pd.DataFrame:
         """One row a finding, warnings first, for a reader: Finding, Severity, Frames (0: the whole set), What was found."""

@@ -9,7 +9,7 @@ import numpy as np
 from xfunc_core.analysis.agreement import RANKED_ROWS_OF_ONE
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.explore.compared import COMPARED, ComparedRows, Source, unavailable
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted, plural
 from xfunc_core.references.paired import VASP, PairedReferences, PairedScheme
 
 _ENERGIES = ("total", "referenced", "formation", "within_material")
@@ -38,7 +38,7 @@ def _nothing(source: Source, rows: ComparedRows, n_kept: int) -> Iterator[str]:
     elif not n_kept:
         yield "No pair passes the filter: widen it."
     else:
-        yield f"None of the {count_text(n_kept)} pairs can be compared in this: {COMPARED[rows.key].label.lower()}."
+        yield f"None of the {counted(n_kept, 'pair')} can be compared in this: {COMPARED[rows.key].label.lower()}."
 
 
 def _scales(source: Source, key: str) -> Iterator[str]:
@@ -56,11 +56,11 @@ def _scales(source: Source, key: str) -> Iterator[str]:
 def _references(source: Source, references: PairedReferences | None, n_kept: int) -> Iterator[str]:
     if references is None:
         return
-    n = count_text(references.n_frames)
     if references.scheme is PairedScheme.LSTSQ:
         n_elements = int(np.isfinite(references.pbe).sum())
-        pairs = f"these same {n} pairs" if n_kept == len(source) else f"all {n} pairs with both energies, whatever the filter"
-        yield f"The references are {n_elements} numbers per functional fitted on {pairs}, so the referenced correlation is in-sample."
+        n, pairs = references.n_frames, counted(references.n_frames, "pair")
+        these = f"{plural(n, 'this', 'these')} same {pairs}" if n_kept == len(source) else f"{plural(n, 'the', 'all')} {pairs} with both energies, whatever the filter"
+        yield f"The references are {counted(n_elements, 'number')} per functional fitted on {these}, so the referenced correlation is in-sample."
     if references.undetermined:
         yield f"{', '.join(references.open_elements)} occur in fixed ratios only: their shifts are known in sum, not one by one, and are left blank."
     if references.is_exact:

@@ -9,11 +9,11 @@ import pandas as pd
 
 from xfunc_core.analysis.groups import Attribution
 from xfunc_core.elements import SYMBOLS, Z_OF
-from xfunc_core.explore.compared import N_TITLES, Source
+from xfunc_core.explore.compared import Source
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.selection import containing, pair_names
 from xfunc_core.explore.statistics import Statistic
-from xfunc_core.quantities import Functional, Quantity, count_text
+from xfunc_core.quantities import Functional, Quantity, count_text, counted, number_text, plural
 
 RANKS = ("spearman", "kendall")
 """Statistics that need a sort of every group, and so the whole table of elements."""
@@ -60,8 +60,8 @@ def standing_out(found: Exploration, symbols: Sequence[str]) -> str:
     chosen = rows_of(found, symbols)
     if chosen is None:
         return ""
-    counted = f"{count_text(int(chosen.sum()))} of {count_text(len(chosen))} {N_TITLES[found.rows.compared.per].lower()}"
-    return f"{', '.join(symbols)} stand{'s' if len(symbols) == 1 else ''} out: {counted}."
+    share = f"{count_text(int(chosen.sum()))} of {counted(len(chosen), found.rows.compared.per.value)}"
+    return f"{', '.join(symbols)} {plural(len(symbols), 'stands', 'stand')} out: {share}."
 
 
 def row_table(found: Exploration) -> pd.DataFrame:
@@ -88,4 +88,4 @@ def cell_text(shown: Statistic, quantity: Quantity, value: float) -> str:
     number = value * quantity.error_scale if shown.key in ERRORS else value
     size = abs(number)
     decimals = 0 if size >= 99.5 or shown.key in COUNTS else 1 if size >= 9.95 else 2
-    return f"{round(number, decimals) + 0.0:.{decimals}f}".replace("-", "−")  # no −0.00
+    return number_text(number, decimals)

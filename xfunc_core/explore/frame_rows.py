@@ -11,6 +11,7 @@ from xfunc_core.data.pair_table import PairTable
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.explore.compared import ComparedRows, Source
 from xfunc_core.explore.selection import random_part
+from xfunc_core.quantities import counted
 from xfunc_core.references.paired import PairedReferences
 
 NO_ENERGIES = "pairs without both energies"
@@ -69,7 +70,7 @@ def formation(source: Source, keep: np.ndarray) -> ComparedRows:
     left_out = found.left_out | ({SOLIDS: int(zero.sum())} if zero.any() else {})
     left_out[NO_ENERGIES] = left_out.get(NO_ENERGIES, 0) - int(zero.sum())
     n_solids = int(np.isfinite(solids).all(axis=0).sum())
-    note = f"Counted from the elemental solids of lowest energy in the data in each functional; {n_solids} elements have one."
+    note = f"Counted from the elemental solids of lowest energy in the data in each functional; {counted(n_solids, 'element has', 'elements have')} one."
     return _noted(_with(found, {reason: n for reason, n in left_out.items() if n}), note)
 
 

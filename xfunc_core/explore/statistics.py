@@ -55,14 +55,6 @@ def _coefficient(_: Quantity, value: float) -> str:
     return correlation_text(value)
 
 
-def _value(quantity: Quantity, value: float) -> str:
-    return quantity.value(round(value, quantity.decimals) + 0.0)  # no −0.000
-
-
-def _error(quantity: Quantity, value: float) -> str:
-    return quantity.error(value)
-
-
 def _count(_: Quantity, value: float) -> str:
     return count_text(int(value))
 
@@ -102,11 +94,11 @@ STATISTICS: dict[str, Statistic] = {
             1.0,
             0.5,
         ),
-        Statistic("shift", "Mean r²SCAN − PBE", "Mean of the difference.", _unit, _value, 0.0),
-        Statistic("mae", "MAE", "Mean of |r²SCAN − PBE|, the mean shift included.", _error_unit, _error),
-        Statistic("rmse", "RMSE", "Root mean square of r²SCAN − PBE, the mean shift included.", _error_unit, _error),
+        Statistic("shift", "Mean r²SCAN − PBE", "Mean of the difference.", _unit, Quantity.value, 0.0),
+        Statistic("mae", "MAE", "Mean of |r²SCAN − PBE|, the mean shift included.", _error_unit, Quantity.error),
+        Statistic("rmse", "RMSE", "Root mean square of r²SCAN − PBE, the mean shift included.", _error_unit, Quantity.error),
         Statistic(
-            "spread", "Spread about a line", "Root mean square of what the least-squares line of r²SCAN on PBE leaves.", _error_unit, _error
+            "spread", "Spread about a line", "Root mean square of what the least-squares line of r²SCAN on PBE leaves.", _error_unit, Quantity.error
         ),
         Statistic("n", "Rows", "What counts: pairs, atoms or components.", _no_unit, _count),
         Statistic("n_materials", "Materials", "What intervals are clustered by.", _no_unit, _count),
@@ -114,8 +106,8 @@ STATISTICS: dict[str, Statistic] = {
 }
 """Every statistic that a table, a scatter or the periodic table can show, by key."""
 ONE_SIDED: dict[str, Statistic] = {
-    "shift": Statistic("shift", "Mean", "Mean.", _unit, _value),
-    "rmse": Statistic("rmse", "Root mean square", "Root mean square.", _error_unit, _error),
+    "shift": Statistic("shift", "Mean", "Mean.", _unit, Quantity.value),
+    "rmse": Statistic("rmse", "Root mean square", "Root mean square.", _error_unit, Quantity.error),
     "n": STATISTICS["n"],
     "n_materials": STATISTICS["n_materials"],
 }

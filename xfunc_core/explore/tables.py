@@ -15,7 +15,7 @@ from xfunc_core.explore.compared import N_TITLES, Compared
 from xfunc_core.explore.element_values import RANKS
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.statistics import statistics_of
-from xfunc_core.quantities import MISSING, PENDING, TOO_FEW, Functional, count_text
+from xfunc_core.quantities import MISSING, PENDING, TOO_FEW, Functional, count_text, counted
 
 PARTS = {"Correlation": ("pearson", "spearman", "kendall"), "Shift and line": ("shift", "slope", "spread"), "Errors": ("mae", "rmse")}
 """Statistics that stand side by side on a page; all together, with their intervals, are wider than a screen."""
@@ -130,7 +130,7 @@ def _overall(found: Exploration) -> dict[str, str]:
     statistics = statistics_of(compared)
     row = {
         "Quantity": compared.label,
-        "N": f"{count_text(one.n)} {compared.per.value}{'' if one.n == 1 else 's'}",
+        "N": counted(one.n, compared.per.value),
         "Materials": count_text(one.n_materials),
     }
     for key, label in (

@@ -9,7 +9,7 @@ import numpy as np
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.lab.evidence import Evidence
 from xfunc_core.lab.results import Comparison, SchemeResult
-from xfunc_core.quantities import ENERGY, counted
+from xfunc_core.quantities import ENERGY, counted, number_text
 from xfunc_core.references.diagnostics import (
     DECIDED,
     Agreement,
@@ -107,8 +107,8 @@ class Diagnosis:
                 f"there the pretrained network has an RMSE of {ENERGY.error_with_unit(self.gauge_free.rmse)}."
             )
         if np.isfinite(self.line.slope):
-            r = f"{self.line.pearson:.2f}".replace("-", "−")
-            slope = f"{self.line.slope:+.2f}".replace("-", "−")
+            r = number_text(self.line.pearson, 2)
+            slope = f"{self.line.slope:+z.2f}".replace("-", "−")
             said.append(
                 f"w − w_GGA changes by {slope} eV per Z over {counted(self.line.n_elements, 'element')} (r = {r}; the paper, MPtrj to MP-r²SCAN: −0.69, r = −0.95)."
             )

@@ -11,7 +11,7 @@ from xfunc_core.lab.diagnosis import Diagnosis
 from xfunc_core.lab.learning_curve import ReferenceCurves
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.lab.without_model import WithoutModel
-from xfunc_core.quantities import ENERGY, MISSING, correlation_text, count_text, counted
+from xfunc_core.quantities import ENERGY, MISSING, correlation_text, count_text, counted, number_text
 from xfunc_core.references.diagnostics import DECIDED, ShiftAgainstZ
 
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -180,7 +180,7 @@ def line_words(line: ShiftAgainstZ) -> tuple[str, ...]:
     if not np.isfinite(line.slope):
         return ()
     r = (f"r = {correlation_text(line.pearson)}",) if np.isfinite(line.pearson) else ()
-    return (f"{line.slope:.2f} eV per Z".replace("-", "−"), *r)
+    return (f"{number_text(line.slope, 2)} eV per Z", *r)
 
 
 def split_words(found: Comparison) -> str:

@@ -15,7 +15,7 @@ from xfunc_core.errors import DataError
 from xfunc_core.plots.density import BINS, Span, add_density, centres, furthest_from_middle
 from xfunc_core.plots.first_view import FirstView
 from xfunc_core.plots.theme import PLAIN_NUMBERS, Palette, apply_theme, literal, nothing_to_draw, palette, scatter_class
-from xfunc_core.quantities import Functional, Quantity, correlation_text, count_text, interval_text, slope_text
+from xfunc_core.quantities import Functional, Quantity, correlation_text, count_text, counted, interval_text, slope_text
 
 POINTS = 5_000
 """More values than this are drawn as a density."""
@@ -219,7 +219,7 @@ def _lower(axis: str) -> str:
 
 
 def _said(result: Agreement, parts: Sequence[_Values], selected: ArrayLike | None) -> list[str]:
-    said = [f"N = {count_text(result.n)}", f"{count_text(result.n_materials)} materials"]
+    said = [f"N = {count_text(result.n)}", counted(result.n_materials, "material")]
     if math.isfinite(result.pearson.value):
         r = result.pearson
         said.append(f"r = {interval_text(correlation_text, r.value, r.low, r.high)}")
@@ -233,8 +233,8 @@ def _drawing(view: FirstView, as_density: bool, parts: Sequence[_Values], n_outs
     said = [] if view.x == view.y else ["the axes differ in range"]
     if as_density:
         n = min(parts[-1].x.size, OUTLIERS)
-        said += ["shade: log₁₀ of the count", f"points: the {count_text(n)} furthest differences"]
+        said += ["shade: log₁₀ of the count", f"points: the {counted(n, 'furthest difference')}"]
     if n_outside:
-        said.append(f"{count_text(n_outside)} point{'' if n_outside == 1 else 's'} outside the view")
+        said.append(f"{counted(n_outside, 'point')} outside the view")
         said.append("double-click shows all")
     return said

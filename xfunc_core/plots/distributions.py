@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, literal, nothing_to_draw, palette
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted
 
 COLUMNS = 3
 PANEL_HEIGHT = 210
@@ -62,7 +62,8 @@ def _add_bars(fig: go.Figure, edges: np.ndarray, counts: np.ndarray, name: str, 
             legendgroup=name,
             showlegend=first,
             marker={"color": colour, "opacity": 0.85 if alone else 0.55, "line": {"width": 0}},
-            hovertemplate="%{x:.3g}: %{y:,} frames<extra></extra>",
+            customdata=[counted(int(n), "frame") for n in counts],
+            hovertemplate="%{x:.3g}: %{customdata}<extra></extra>",
         ),
         row=row,
         col=column,

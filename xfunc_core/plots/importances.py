@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import apply_theme, nothing_to_draw, palette
-from xfunc_core.quantities import ENERGY, count_text
+from xfunc_core.quantities import ENERGY, counted
 
 SHOWN = 24
 ROW = 20
@@ -62,8 +62,8 @@ def importance_figure(table: pd.DataFrame, n: int, words: tuple[str, ...] = (), 
     fig.update_yaxes(tickvals=at, ticktext=list(shown.index), range=[-0.6, len(shown) - 0.4])
     fig.update_layout(barmode="overlay", bargap=0)
     note = [
-        f"N = {count_text(n)} pairs",
-        f"the {len(shown)} largest of {len(known)} elements" if len(shown) < len(known) else f"{len(known)} elements",
+        f"N = {counted(n, 'pair')}",
+        f"the {len(shown)} largest of {counted(len(known), 'element')}" if len(shown) < len(known) else counted(len(known), "element"),
         *words,
     ]
     return apply_theme(fig, dark, height=110 + ROW * max(len(shown), 5), note=" · ".join(note))

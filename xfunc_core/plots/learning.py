@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import PLAIN_NUMBERS, Palette, apply_theme, log_ticks, nothing_to_draw, palette
-from xfunc_core.quantities import ENERGY, QUANTITIES, Quantity, count_text
+from xfunc_core.quantities import ENERGY, QUANTITIES, Quantity, count_text, counted
 
 PARTS = {"train": "Training", "validation": "Validation"}
 
@@ -99,7 +99,7 @@ def _note(records: Sequence[Mapping], n_train: int | None, n_validation: int | N
     if n_train is not None:
         parts.append(f"N = {count_text(n_train)} training")
     if n_validation is not None:
-        parts.append(f"{'' if parts else 'N = '}{count_text(n_validation)} validation frames")
+        parts.append(f"{'' if parts else 'N = '}{counted(n_validation, 'validation frame')}")
     epochs, errors = _points(records, "validation", ENERGY)
     if epochs:
         best = min(range(len(errors)), key=errors.__getitem__)

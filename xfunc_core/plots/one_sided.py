@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from xfunc_core.plots.density import BINS, centres, padded
 from xfunc_core.plots.theme import PLAIN_NUMBERS, Palette, apply_theme, nothing_to_draw, palette
-from xfunc_core.quantities import Quantity, count_text
+from xfunc_core.quantities import Quantity, count_text, counted
 
 
 def one_sided_figure(
@@ -50,7 +50,7 @@ def one_sided_figure(
     fig.update_layout(barmode="overlay", bargap=0)
     said = [
         f"N = {count_text(int(known.sum()))}",
-        f"{count_text(n_materials)} materials",
+        counted(n_materials, "material"),
         *([f"{count_text(int(chosen.sum()))} selected"] if selected is not None else []),
     ]
     apply_theme(fig, dark, height=440, note=" · ".join([*said, *words]), legend_rows=1)

@@ -108,7 +108,7 @@ def _training_frames(table: pd.DataFrame) -> list[str]:
 
 def _signed(error: float) -> str:
     """An error in `ENERGY.error_unit` that may be below 0."""
-    return f"{error:,.1f}".replace("-", "−")
+    return f"{error:z,.1f}".replace("-", "−")
 
 
 def _furthest(table: pd.DataFrame, slope: float, intercept: float) -> set[str]:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from xfunc_core.analysis import paper
 from xfunc_core.analysis.scaling import PowerLawBand
 from xfunc_core.plots.theme import PLAIN_NUMBERS, apply_theme, faded, log_ticks, nothing_to_draw, on_ground, palette
-from xfunc_core.quantities import ENERGY, FORCE, Method, Quantity, count_text
+from xfunc_core.quantities import ENERGY, FORCE, Method, Quantity, counted
 
 
 def scaling_figure(
@@ -180,4 +180,4 @@ def _note(table: pd.DataFrame) -> str:
     trained = table[table["size"] > 0]
     sizes, seeds = trained["size"].nunique(), trained["seed"].nunique()
     words = ((len(trained), "run"), (sizes, "size"), (seeds, "seed"))
-    return "N = " + " · ".join(f"{count_text(n)} {word}{'' if n == 1 else 's'}" for n, word in words)
+    return "N = " + " · ".join(counted(n, word) for n, word in words)

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xfunc_core.plots.theme import Palette, apply_theme, nothing_to_draw, palette
-from xfunc_core.quantities import ENERGY, Functional, correlation_text, count_text, interval_text
+from xfunc_core.quantities import ENERGY, Functional, correlation_text, counted, interval_text, number_text
 
 LABELLED = 14
 LABEL_GAP = 3
@@ -46,7 +46,7 @@ def shift_figure(table: pd.DataFrame, subject: str = "Shift of the element", wor
     fig.update_xaxes(title="Atomic number Z")
     fig.update_yaxes(title=f"{subject},<br>{Functional.R2SCAN.label} − {Functional.PBE.label} ({ENERGY.unit})")
     return apply_theme(
-        fig, dark, height=480, note=" · ".join([f"N = {count_text(len(known))} elements", *_trend(known), *words]), legend_rows=2
+        fig, dark, height=480, note=" · ".join([f"N = {counted(len(known), 'element')}", *_trend(known), *words]), legend_rows=2
     )
 
 
@@ -67,12 +67,12 @@ def _add_shifts(fig: go.Figure, known: pd.DataFrame, c: Palette) -> None:
                 [
                     known.index,
                     [interval_text(ENERGY.value, *row) for row in known[["shift", "low", "high"]].to_numpy()],
-                    known["n_materials"],
+                    [counted(n, "material") for n in known["n_materials"]],
                 ],
                 axis=1,
             ),
             name="These data, with 95 % intervals",
-            hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{customdata[1]} eV/atom<br>%{customdata[2]} materials<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{customdata[1]} eV/atom<br>%{customdata[2]}<extra></extra>",
         )
     )
 
@@ -82,7 +82,7 @@ def _trend(known: pd.DataFrame) -> list[str]:
     if len(known) < 3 or np.ptp(known["shift"]) == 0:
         return []
     slope = np.polyfit(known["z"], known["shift"], 1)[0]
-    return [f"{slope:.2f} eV per Z".replace("-", "−"), f"r = {correlation_text(np.corrcoef(known['z'], known['shift'])[0, 1])}"]
+    return [f"{number_text(slope, 2)} eV per Z", f"r = {correlation_text(np.corrcoef(known['z'], known['shift'])[0, 1])}"]
 
 
 def _named(known: pd.DataFrame) -> set[str]:

@@ -10,6 +10,7 @@ from math import gcd, lcm
 import numpy as np
 
 from xfunc_core.elements import SYMBOLS
+from xfunc_core.quantities import counted, plural
 from xfunc_core.references.solvers import Triangle
 
 _LINKED = 1e-7
@@ -49,13 +50,13 @@ class OpenGroup:
             a, b = self.determined[0]
             said = "their sum" if a == b == 1 else self.combinations[0]
             return f"{names} only ever occur {a}:{b} here: only {said} is determined."
-        still = f"{self.n_open} {'combination stays' if self.n_open == 1 else 'combinations stay'} open"
+        still = f"{counted(self.n_open, 'combination stays', 'combinations stay')} open"
         if not self.determined or len(self.determined) > _MOST_NAMED:
             n = self.n_determined
-            return f"{names}: {n} {'combination' if n == 1 else 'combinations'} of their energies {'is' if n == 1 else 'are'} determined, {still}."
+            return f"{names}: {counted(n, 'combination')} of their energies {plural(n, 'is', 'are')} determined, {still}."
         listed = self.combinations
         said = listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
-        return f"{names}: only {'the combination' if len(listed) == 1 else 'the combinations'} {said} {'is' if len(listed) == 1 else 'are'} determined; {still}."
+        return f"{names}: only {plural(len(listed), 'the combination')} {said} {plural(len(listed), 'is', 'are')} determined; {still}."
 
 
 def open_groups(reduced: Triangle) -> tuple[OpenGroup, ...]:
