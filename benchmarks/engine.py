@@ -4,6 +4,7 @@
 
     .venv/bin/python -m benchmarks.engine                         # about 15 minutes on two cores
     .venv/bin/python -m benchmarks.engine --agree 0 --rounds 3    # speed and memory only
+    .venv/bin/python -m benchmarks.engine --epoch 640             # the engine alone: an epoch of mixed sizes against one batch
     .venv/bin/python -m benchmarks.engine --flush-denormals       # upstream helped by one line that it does not have
 
 Structures are supercells with 2 to 40 atoms, strained and rattled: of oxides as they fill the Materials Project and, every
@@ -26,12 +27,16 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from pymatgen.core import Structure
 
 from benchmarks.engine_agreement import Outputs, agreement, geometry, loss_of, upstream_model, upstream_outputs, varied
 from xfunc_core.answers.answer import text_table
 from xfunc_core.model.graph_batch import collate
+from xfunc_core.model.graphs import StructureGraph
+from xfunc_core.model.network import Engine
+from xfunc_core.model.packing import structure_costs
 from xfunc_core.model.weights import SHIPPED, load_engine, shipped_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +48,7 @@ def main() -> None:
     parser.add_argument("--batches", default="16,40", help="structures in a batch, separated by commas")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--agree", type=int, default=200, help="structures to compare on")
+    parser.add_argument("--epoch", type=int, help="structures of an epoch to measure against one batch of the same cost, and nothing else")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--flush-denormals", action="store_true")
     parser.add_argument("--peak", nargs=3, metavar=("WHO", "WHAT", "BATCH"), help="measure one peak of memory and nothing else")
@@ -57,6 +63,9 @@ def main() -> None:
         f"torch {torch.__version__}, {options.threads} threads, kernels {load_engine(shipped_checkpoint('0.3.0')).kernels.reason or 'compiled'}; load {os.getloadavg()[0]:.1f}\n"
     )
     batches = [int(size) for size in options.batches.split(",")]
+    if options.epoch:
+        torch.set_flush_denormal(True)  # as xfunc does before it trains
+        return print(text_table(row for size in batches for row in epoch(options.epoch, size, options.rounds)))
     print(text_table(row for size in batches for row in speed(size, options.rounds)), end="\n\n")
     print(text_table(memory(max(batches), options.threads)), end="\n\n")
     if options.agree:
@@ -125,6 +134,43 @@ def take_turns(tasks: dict[str, Callable[[], None]], rounds: int) -> dict[str, l
             if number:
                 seconds[who].append(time.process_time() - start)
     return seconds
+
+
+# --- shapes that change -----------------------------------------------------------------------
+
+
+def epoch(n: int, size: int, rounds: int) -> Iterable[dict[str, str]]:
+    """Rows: what an edge costs in steps on ever new batches of shuffled sizes, and on the one of them that costs what they do on average."""
+    graphs = [geometry(structure) for structure in varied(n, seed=2)]
+    order = np.random.default_rng(0).permutation(n)
+    mixed = [[graphs[i] for i in order[start : start + size]] for start in range(0, n - size + 1, size)]
+    costs = [structure_costs(batch).sum() for batch in mixed]
+    usual = int(np.abs(np.array(costs) - np.mean(costs)).argmin())
+    for name, uses_kernels in (("engine", True), ("plain", False)):
+        model = load_engine(shipped_checkpoint("0.3.0"))
+        model.uses_kernels = uses_kernels
+        _step(model, mixed[usual])
+        per_edge: dict[str, list[float]] = {"mixed": [], "fixed": []}
+        for _ in range(rounds):
+            seconds = [(_step(model, batch), _step(model, mixed[usual])) for batch in mixed]
+            new, same = np.sum(seconds, axis=0)
+            per_edge["mixed"].append(1e6 * new / sum(costs)), per_edge["fixed"].append(1e6 * same / (costs[usual] * len(mixed)))
+        ratios = [mine / fixed for mine, fixed in zip(*per_edge.values(), strict=True)]
+        yield {
+            "training steps": f"{name}, {len(mixed)} batches of {size}, {min(costs):,.0f} to {max(costs):,.0f} edge-equivalents",
+            "ever new sizes, µs an edge": f"{statistics.median(per_edge['mixed']):.2f}",
+            "one batch over and over": f"{statistics.median(per_edge['fixed']):.2f}",
+            "time for new sizes over that": f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+            "first round": f"{ratios[0]:.3f}",
+        }
+
+
+def _step(model: Engine, graphs: Sequence[StructureGraph]) -> float:
+    """Seconds of the processor of a training step, collation included."""
+    start = time.process_time()
+    loss_of(model(collate(graphs))).backward(inputs=[p for p in model.parameters() if p.requires_grad])
+    model.zero_grad()
+    return time.process_time() - start
 
 
 # --- memory -----------------------------------------------------------------------------------

@@ -4,8 +4,7 @@
 
     .venv/bin/python -m benchmarks.graphs                     # 64 structures, about 10 seconds
 
-The structures are supercells of the bundled r²SCAN frames with 2 to 40 atoms, every atom moved by up to 0.05 Å: as dense as
-those CHGNet was trained on (about 80 edges and 120 angles an atom). Both take turns in this one process, on one thread;
+The structures are those of `benchmarks.engine`. Both take turns in this one process, on one thread;
 the processor time of a round counts, and the same structures are checked to give the same numbers of edges and angles.
 """
 
@@ -27,15 +26,11 @@ import torch
 from chgnet.graph import CrystalGraphConverter
 from pymatgen.core import Structure
 
+from benchmarks.engine_agreement import varied
 from xfunc_core.answers.answer import text_table
-from xfunc_core.data.library import install_bundled, open_dataset
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graph_cache import cached_graphs
 from xfunc_core.model.graphs import build_graph
-
-EDGES_PER_ATOM = 55
-"""Frames with fewer are left out: most of the bundled ones are large ions far apart."""
-CELLS = [(1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 2, 1), (3, 2, 2), (3, 3, 2)]
 
 
 def main() -> None:
@@ -47,26 +42,9 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"$ {' '.join(['python -m benchmarks.graphs', *sys.argv[1:]])}")
     print(f"{platform.machine()}, {os.cpu_count()} processors; load average at the start {os.getloadavg()[0]:.1f}")
-    structures = dense_structures(options.structures)
+    structures = varied(options.structures, seed=1)
     with tempfile.TemporaryDirectory(prefix="xfunc-benchmark-") as name:
         print(text_table(_measured(structures, options.rounds, Path(name))))
-
-
-def dense_structures(n: int, seed: int = 0) -> list[Structure]:
-    """Structures of 2 to 40 atoms, their sizes evenly spread."""
-    with tempfile.TemporaryDirectory(prefix="xfunc-benchmark-") as name:
-        install_bundled(Path(name))
-        dataset = open_dataset(Path(name), "xfunc-dft-r2scan")
-        frames = [dataset.structure(row) for row in range(len(dataset))]
-    dense = [s for s in frames if len(s.get_neighbor_list(6.0)[0]) >= EDGES_PER_ATOM * len(s)]
-    generator = np.random.default_rng(seed)
-    chosen = []
-    for size in np.linspace(2, 40, n):
-        offers = [s * cell for s in dense for cell in CELLS if 0.8 * size <= len(s) * np.prod(cell) <= min(40, 1.2 * size + 1)]
-        structure = offers[generator.integers(len(offers))]
-        moved = structure.cart_coords + generator.uniform(-0.05, 0.05, (len(structure), 3))
-        chosen.append(Structure(structure.lattice, structure.species, moved, coords_are_cartesian=True))
-    return chosen
 
 
 def _measured(structures: list[Structure], rounds: int, cache: Path) -> list[dict[str, Any]]:
