@@ -38,7 +38,7 @@ from xfunc_core.explore.element_values import (
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.lacking import lacking_sentence
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
-from xfunc_core.explore.shifts import shift_table
+from xfunc_core.explore.shifts import WHY, shift_table
 from xfunc_core.explore.statistics import Statistic, statistics_of
 from xfunc_core.explore.tables import (
     PARTS,
@@ -236,7 +236,8 @@ def _reasons(agreed: Mapping[str, Agreement], found: Exploration, title: str, ke
 def _wide(table: pd.DataFrame) -> None:
     """A table whose first column stays where the others, on a narrow screen, are scrolled; counts leave the room to intervals."""
     counts = (*N_TITLES.values(), "Materials")
-    look = {name: st.column_config.Column(width=_COUNT_WIDTH if name in counts else _NUMBER_WIDTH) for name in table.columns[1:]}
+    widths = dict.fromkeys(counts, _COUNT_WIDTH) | {WHY: None}
+    look = {name: st.column_config.Column(width=widths.get(name, _NUMBER_WIDTH)) for name in table.columns[1:]}
     look[table.columns[0]] = st.column_config.Column(pinned=True)
     st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content", column_config=look)
 

@@ -34,6 +34,7 @@ def test_looked_up_references_have_no_interval(real_pairs: PairTable) -> None:
     found = element_shifts(real_pairs, paired_references(real_pairs, PairedScheme.ATOMREF))
     np.testing.assert_array_equal(found["shift"], found["published"])
     assert found["low"].isna().all()
+    assert set(found["why"]) == {"looked up, not fitted"}
 
 
 def test_what_is_known_in_sum_only_is_left_blank_and_reads_as_missing(make) -> None:
@@ -45,6 +46,23 @@ def test_what_is_known_in_sum_only_is_left_blank_and_reads_as_missing(make) -> N
     assert found["low"].isna().all()  # six equal materials do not tell how sure it is
     texts = shift_table(found)["Shift r²SCAN − PBE (eV/atom)"].tolist()
     assert texts == ["–", "–", "−0.500"]
+    assert shift_table(found)["Why no interval"].tolist() == ["known in sum with other elements only"] * 2 + ["nothing varies between the pairs"]
+
+
+def test_every_shift_of_the_real_pairs_has_an_interval_or_a_reason(real_pairs: PairTable) -> None:
+    found = element_shifts(real_pairs, paired_references(real_pairs, PairedScheme.LSTSQ))
+    assert ((found["why"] == "") == found[["shift", "low", "high"]].notna().all(axis=1)).all()
+    assert ((found["why"] == "fewer than 5 materials") == (found["n_materials"] < 5)).all()
+
+
+def test_an_element_that_few_materials_tell_from_another_says_so(make_table) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 12)
+    lines = [f"m{i},KCl,-1,{-2 + x:.6f}" for i, x in enumerate(noise[:9])]
+    for more, why in ((1, "one material alone tells it from other elements"), (2, "too few materials tell it from other elements")):
+        others = [f"o{i},K2Cl,-1,{-2 + x:.6f}" for i, x in enumerate(noise[9 : 9 + more])]
+        pairs = make_table("\n".join(lines + others))
+        found = element_shifts(pairs, paired_references(pairs, PairedScheme.LSTSQ))
+        assert found["why"].tolist() == [why, why] and found["low"].isna().all()
 
 
 def test_intervals_cover_the_true_shifts_of_rare_and_of_frequent_elements(make_table) -> None:

@@ -19,9 +19,10 @@ def table() -> pd.DataFrame:
     z = np.array([1, 3, 8, 11, 17, 26, 92])
     shift = -0.7 * z + np.array([0, 0, 0.5, 0, -3.0, 4.0, 0])
     found = pd.DataFrame(
-        {"z": z, "shift": shift, "low": shift - 0.2, "high": shift + 0.1, "n_materials": 9, "published": shift + 0.05}, index=SYMBOLS
+        {"z": z, "shift": shift, "low": shift - 0.2, "high": shift + 0.1, "n_materials": 9, "why": "", "published": shift + 0.05}, index=SYMBOLS
     )
     found.loc["Na", ["low", "high"]] = math.nan
+    found.loc["Na", "why"] = "fewer than 5 materials"
     found.loc["U", "shift"] = math.nan
     found.loc["H", "published"] = math.nan
     return found
@@ -38,8 +39,8 @@ def test_shifts_stand_at_their_number_with_their_interval(table) -> None:
 
 def test_an_interval_is_written_as_everywhere(table) -> None:
     ours = shift_figure(table).data[1]
-    assert list(ours.customdata[2]) == ["O", "−5.100 (−5.300 to −5.000)", "9 materials"]
-    assert list(ours.customdata[3]) == ["Na", "−7.700", "9 materials"]  # no interval
+    assert list(ours.customdata[2]) == ["O", "−5.100 (−5.300 to −5.000)", "9 materials", ""]
+    assert list(ours.customdata[3]) == ["Na", "−7.700", "9 materials", "<br>No interval: fewer than 5 materials"]
 
 
 def test_the_note_states_n_and_the_straight_line(table) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from xfunc_core.analysis.agreement import MIN_MATERIALS
-from xfunc_core.analysis.cluster_errors import ClusterErrors, cluster_errors
+from xfunc_core.analysis.cluster_errors import MIN_DEGREES, ClusterErrors, cluster_errors
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.explore.compared import Source
 from xfunc_core.quantities import ENERGY, MISSING, count_text, interval_text
@@ -14,6 +14,8 @@ from xfunc_core.references.merged_rows import merged_rows
 from xfunc_core.references.paired import PairedReferences, PairedScheme
 from xfunc_core.references.published import atomref
 
+WHY = "Why no interval"
+"""Name of a column."""
 ROUNDING = 1e-9
 """eV/atom; a shift that is no less sure than this is one of made-up pairs, and nothing tells how sure it is."""
 
@@ -22,11 +24,10 @@ def element_shifts(source: Source, references: PairedReferences) -> pd.DataFrame
     """Shift r²SCAN − PBE of every element in the pairs that have both energies, eV/atom, indexed by symbol in order of Z.
 
     Columns ``z``, ``n_frames``, ``n_materials``, ``shift`` (NaN where the references have none, or only in combination), ``low`` and
-    ``high`` of its 95 % interval and ``published``, the difference of chgnet's two AtomRefs (NaN where one has no value).
+    ``high`` of its 95 % interval, ``why`` there is no shift or no interval ('' where there are both) and ``published``, the difference of
+    chgnet's two AtomRefs (NaN where one has no value).
 
-    The interval is that of a least-squares fit with errors alike within a material (`cluster_errors`). It is NaN for looked-up references,
-    fewer than `MIN_MATERIALS` materials, an element that one material determines, and where so few materials tell an element from the
-    others that the t distribution would have fewer than `MIN_DEGREES` degrees of freedom.
+    The interval is that of a least-squares fit with errors alike within a material (`cluster_errors`); `_why` lists where there is none.
 
     Args:
         source: the pairs.
@@ -45,16 +46,34 @@ def element_shifts(source: Source, references: PairedReferences) -> pd.DataFrame
             "shift": references.shift[present],
             "low": np.nan,
             "high": np.nan,
+            "why": "",
             "published": (atomref("r2scan") - atomref("mptrj"))[present],
         },
         index=pd.Index([SYMBOLS[i] for i in present], name="element"),
     )
-    if references.scheme is PairedScheme.LSTSQ and not references.is_exact and len(both):
-        half = _errors(source, both, present).half()
-        half[~(half > ROUNDING)] = np.nan
-        half[(table["n_materials"] < MIN_MATERIALS).to_numpy()] = np.nan
-        table["low"], table["high"] = table["shift"] - half, table["shift"] + half
+    fitted = references.scheme is PairedScheme.LSTSQ and not references.is_exact and len(both)
+    errors = _errors(source, both, present) if fitted else ClusterErrors(*np.full((2, len(present)), np.nan))
+    half = errors.half()
+    table["why"] = _why(table, references, errors.degrees, half)
+    half[(table["why"] != "").to_numpy()] = np.nan
+    table["low"], table["high"] = table["shift"] - half, table["shift"] + half
     return table
+
+
+def _why(table: pd.DataFrame, references: PairedReferences, degrees: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Why each element has no shift or no interval, in a few words, the first reason that holds; '' where it has both."""
+    fitted, materials = references.scheme is PairedScheme.LSTSQ, table["n_materials"].to_numpy()
+    given = np.full(len(table), not fitted)
+    reasons = (
+        (table["shift"].isna().to_numpy(), "known in sum with other elements only" if fitted else "the references have none"),
+        (given, "looked up, not fitted"),
+        (~given & references.is_exact, "as many reference energies as pairs"),
+        (materials < MIN_MATERIALS, f"fewer than {MIN_MATERIALS} materials"),
+        (np.isnan(degrees), "one material alone tells it from other elements"),
+        (degrees < MIN_DEGREES, "too few materials tell it from other elements"),
+        (~(half > ROUNDING), "nothing varies between the pairs"),
+    )
+    return np.select([holds for holds, _ in reasons], [words for _, words in reasons], "")
 
 
 def _errors(source: Source, both: np.ndarray, present: np.ndarray) -> ClusterErrors:
@@ -77,6 +96,7 @@ def shift_table(shifts: pd.DataFrame) -> pd.DataFrame:
                 _with_interval(*row) for row in shifts[["shift", "low", "high"]].itertuples(index=False)
             ],
             f"chgnet's AtomRefs ({ENERGY.unit})": [ENERGY.value(x) for x in shifts["published"]],
+            WHY: list(shifts["why"]),
         }
     )
 

@@ -18,8 +18,8 @@ def shift_figure(table: pd.DataFrame, subject: str = "Shift of the element", wor
     """Draw the shift r²SCAN − PBE of each element against Z with its interval, beside the difference of chgnet's two AtomRefs.
 
     Args:
-        table: indexed by symbol; ``z``, ``shift``, ``low``, ``high`` (NaN where there is no interval), ``n_materials`` and
-            ``published``, the difference of the shipped tables, NaN where one has no value; eV/atom.
+        table: indexed by symbol; ``z``, ``shift``, ``low``, ``high`` (NaN where there is no interval), ``why`` there is none, ``n_materials``
+            and ``published``, the difference of the shipped tables, NaN where one has no value; eV/atom.
         subject: what the shift is, in the title of the axis.
         words: what is written above the plot beside N.
         dark: whether the page is dark.
@@ -68,11 +68,12 @@ def _add_shifts(fig: go.Figure, known: pd.DataFrame, c: Palette) -> None:
                     known.index,
                     [interval_text(ENERGY.value, *row) for row in known[["shift", "low", "high"]].to_numpy()],
                     [counted(n, "material") for n in known["n_materials"]],
+                    [f"<br>No interval: {why}" if why else "" for why in known["why"]],
                 ],
                 axis=1,
             ),
             name="These data, with 95 % intervals",
-            hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{customdata[1]} eV/atom<br>%{customdata[2]}<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{customdata[1]} eV/atom<br>%{customdata[2]}%{customdata[3]}<extra></extra>",
         )
     )
 
