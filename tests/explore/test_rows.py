@@ -219,6 +219,21 @@ def test_what_is_lacking_says_why(make, make_table) -> None:
     assert lacking_sentence({}) == ""
 
 
+def test_labels_of_both_functionals_that_no_pair_shares_are_lacking(make, make_table) -> None:
+    none = {"forces": None, "stress": None}
+    split = make((["Na"], {E: -1.0}, {E: -3.0} | none), (["Na"], {E: -1.0} | none, {E: -3.0}))
+    assert split.pbe.info.labelled["forces"] and split.r2scan.info.labelled["stress"]
+    reasons = lacking(split)
+    assert {key: reasons[key] for key in ("force", "force_norm", "stress", "pressure")} == {
+        **dict.fromkeys(("force", "force_norm"), "no pair has forces on both sides"),
+        **dict.fromkeys(("stress", "pressure"), "no pair has stresses on both sides"),
+    }
+    assert set(available(split)) == {key for key in COMPARED if len(explore(split, key).rows)} - {"volume"}
+    volumes = ",volume_per_atom_pbe,volume_per_atom_r2scan"
+    assert lacking(make_table("m1,NaCl,-1,-2,20,\nm2,NaCl,-1,-2,,20\n", volumes))["volume"] == "no pair has both volumes"
+    assert "volume" in available(make_table("m1,NaCl,-1,-2,20,21\n", volumes))
+
+
 def test_what_is_not_lacking_has_rows_and_what_is_has_none(bundled_home, real_pairs) -> None:
     root = bundled_home / "datasets"
     sources = [pair_by_id(*(open_dataset(root, f"{name}-{f}") for f in ("pbe", "r2scan"))) for name in ("matpes-elements", "xfunc-dft")]

@@ -22,10 +22,15 @@ _EMPTY = {
     "total": "no pair has both energies",
     "formation": "no compound whose elemental solids are in the data",
     "within_material": "one pair per material and composition",
+    "force": "no pair has forces on both sides",
     "force_angle": f"no atom with forces above {ANGLE_FLOOR:g} eV/Å in both functionals",
+    "stress": "no pair has stresses on both sides",
     "magmom": "no pair has moments on both sides",
+    "volume": "no pair has both volumes",
 }
-"""What it means that there are no rows, of quantities that may have none although their labels are known."""
+"""What it means that there are no rows although labels are known."""
+_SAME_ROWS = {"referenced": "total", "force_norm": "force", "pressure": "stress"}
+"""Quantities that have rows where others have."""
 
 
 def available(source: Source) -> list[str]:
@@ -36,7 +41,9 @@ def available(source: Source) -> list[str]:
 
 def lacking(source: Source) -> dict[str, str]:
     """Why each quantity that cannot be compared here cannot, in a few words, by key in the order of `COMPARED`."""
-    reasons = {key: unavailable(source, key) or _unlabelled(source, key) or _empty(source, key) for key in COMPARED}
+    reasons: dict[str, str] = {}
+    for key in COMPARED:
+        reasons[key] = unavailable(source, key) or _unlabelled(source, key) or _empty(source, key, reasons)
     return {key: reason for key, reason in reasons.items() if reason}
 
 
@@ -58,6 +65,7 @@ def _unlabelled(source: Source, key: str) -> str:
     return {0: "", 1: f"no labels in {''.join(without)}", 2: "no labels"}[len(without)]
 
 
-def _empty(source: Source, key: str) -> str:
-    key = "total" if key == "referenced" else key
-    return _EMPTY[key] if key in _EMPTY and not len(rows(source, key)) else ""
+def _empty(source: Source, key: str, before: Mapping[str, str]) -> str:
+    if key in _SAME_ROWS:
+        return before[_SAME_ROWS[key]]
+    return "" if len(rows(source, key)) else _EMPTY[key]
