@@ -1,9 +1,9 @@
 """What no calculation of matter gives: labels beyond these limits are slips of a file, and their frames are left out.
 
 The limits are generous, so that nothing that was computed is lost. Energy: all electrons of plutonium, the heaviest element,
-are bound by 0.8 MeV. Force: two bare plutonium nuclei half an ångström apart, closer than any cell may have its atoms, repel
-each other with 14.4 eV Å · 94² / (0.5 Å)² = 5·10⁵ eV/Å. Stress: the centre of the sun is at 2.5·10⁷ GPa. Moment: an atom has at
-most 94 electrons, of 1 μB each.
+are bound by 0.8 MeV. Force: two bare plutonium nuclei half an ångström apart, closer than the shortest bond there is (0.74 Å, of
+H₂), repel each other with 14.4 eV Å · 94² / (0.5 Å)² = 5·10⁵ eV/Å. Stress: the centre of the sun is at 2.5·10⁷ GPa. Moment: an
+atom has at most 94 electrons, of 1 μB each.
 """
 
 from __future__ import annotations
