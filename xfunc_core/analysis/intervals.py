@@ -21,7 +21,7 @@ into as many blocks, independent as they are. Intervals of coefficients longer t
 The slope is an axis, and an interval of its angle may hold the upright one. It is then the slopes outside two ends rather than between
 them, or any slope (Gleser and Hwang, Ann. Stat. 15, 1351 (1987): no interval that always has two ends covers what it should).
 
-By simulation (`python -m benchmarks.coverage`, docs/data.md) nominal 95 % cover 93 to 97 %, but for RMSE and spread of heavy tails
+By simulation (`python -m benchmarks.coverage`, docs/data.md) nominal 95 % cover 93 to 97 % within the noise of 1 to 2 %, but for RMSE and spread of heavy tails
 (Student's t of five degrees), 91 to 96 %: tails that a sample does not hold cannot be told from it, and 50 materials do not hold them; and
 for Spearman's and Kendall's coefficients near ±1 from 12 to 20 materials of one frame each, up to 99 %.
 """
