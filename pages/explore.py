@@ -36,7 +36,7 @@ from xfunc_core.explore.element_values import (
     untold_elements,
 )
 from xfunc_core.explore.exploration import Exploration
-from xfunc_core.explore.lacking import lacking_sentence
+from xfunc_core.explore.lacking import available, lacking_sentence
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
 from xfunc_core.explore.shifts import WHY, shift_table
 from xfunc_core.explore.statistics import Statistic, statistics_of
@@ -281,7 +281,7 @@ with page("Explore", "The same structures in PBE and in r²SCAN: what agrees, wh
         empty("link_off", f"These two datasets share no frame: {counted(len(source.unpaired), 'id or geometry differs', 'ids or geometries differ')}. Choose two that were computed on the same structures, or pair them by material or by structure.")
         st.stop()
     lacking = loaders.lacking(key)
-    quantities = [one for one in COMPARED if one not in lacking]
+    quantities = available(lacking)
     if not quantities:
         empty("label_off", "No label is known on both sides of these pairs, so nothing can be compared.")
         st.stop()

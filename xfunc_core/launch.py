@@ -9,7 +9,7 @@ from pathlib import Path
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import ConfigError
 from xfunc_core.quantities import count_text
-from xfunc_core.runs.behind import frames_behind
+from xfunc_core.runs.behind import frames_behind_table
 from xfunc_core.runs.devices import cpu_slots, gpu_ids
 from xfunc_core.runs.estimate import Estimate, estimate
 from xfunc_core.runs.folder import RunFolder
@@ -72,7 +72,7 @@ def preview(settings: FinetuneSettings, dataset: Dataset, known: Sequence[RunFol
     Raises:
         ConfigError: the settings do not fit the dataset.
     """
-    behind = next((frames_behind(run) for run in known if run.id == settings.reference_table_run), frozenset[str]())
+    behind = frames_behind_table(known[0].path.parent, settings.reference_table_run) if known else frozenset[str]()
     plan = make_plan(settings, dataset, behind)
     return Preview(settings, plan, estimate(plan.atoms_per_epoch, settings.epochs, settings.device, known))
 

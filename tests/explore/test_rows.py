@@ -195,10 +195,10 @@ def test_many_stress_components_are_a_random_part_that_is_said(make, monkeypatch
 def test_available_quantities_are_those_with_labels(bundled_home, real_pairs) -> None:
     root = bundled_home / "datasets"
     elements = pair_by_id(open_dataset(root, "matpes-elements-pbe"), open_dataset(root, "matpes-elements-r2scan"))
-    assert available(elements) == [key for key in COMPARED if key not in ("volume", "formation", "within_material", "force_angle")]
+    assert available(lacking(elements)) == [key for key in COMPARED if key not in ("volume", "formation", "within_material", "force_angle")]
     ours = pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan"))
-    assert "magmom" not in available(ours) and "force_angle" in available(ours) and "formation" in available(ours)
-    assert available(real_pairs) == ["total", "referenced", "formation"]
+    assert "magmom" not in available(lacking(ours)) and "force_angle" in available(lacking(ours)) and "formation" in available(lacking(ours))
+    assert available(lacking(real_pairs)) == ["total", "referenced", "formation"]
 
 
 def test_what_is_lacking_says_why(make, make_table) -> None:
@@ -228,10 +228,10 @@ def test_labels_of_both_functionals_that_no_pair_shares_are_lacking(make, make_t
         **dict.fromkeys(("force", "force_norm"), "no pair has forces on both sides"),
         **dict.fromkeys(("stress", "pressure"), "no pair has stresses on both sides"),
     }
-    assert set(available(split)) == {key for key in COMPARED if len(explore(split, key).rows)} - {"volume"}
+    assert set(available(lacking(split))) == {key for key in COMPARED if len(explore(split, key).rows)} - {"volume"}
     volumes = ",volume_per_atom_pbe,volume_per_atom_r2scan"
     assert lacking(make_table("m1,NaCl,-1,-2,20,\nm2,NaCl,-1,-2,,20\n", volumes))["volume"] == "no pair has both volumes"
-    assert "volume" in available(make_table("m1,NaCl,-1,-2,20,21\n", volumes))
+    assert "volume" in available(lacking(make_table("m1,NaCl,-1,-2,20,21\n", volumes)))
 
 
 def test_what_is_not_lacking_has_rows_and_what_is_has_none(bundled_home, real_pairs) -> None:

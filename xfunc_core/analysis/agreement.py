@@ -20,7 +20,7 @@ from xfunc_core.analysis.rank_correlation import dense_ranks, rank_correlation
 from xfunc_core.analysis.rows_by_material import RowsByMaterial
 from xfunc_core.blas import one_blas_thread
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import count_text, counted
+from xfunc_core.quantities import TOO_FEW, count_text, counted
 
 MIN_MATERIALS = 5
 """Materials below which nothing is said."""
@@ -226,7 +226,7 @@ class _Group:
 
 def _too_few(n: int, n_materials: int) -> Agreement:
     needed = f"{MIN_ROWS} rows and {MIN_MATERIALS} materials"
-    why = f"Too few to say: {counted(n, 'row')} of {counted(n_materials, 'material')}, and {needed} are needed."
+    why = f"{TOO_FEW.capitalize()}: {counted(n, 'row')} of {counted(n_materials, 'material')}, and {needed} are needed."
     return Agreement(n, n_materials, **dict.fromkeys(STATISTICS, Estimate(why=why)))
 
 

@@ -150,7 +150,7 @@ def _explorations(source: Source, references: PairedReferences, wanted: Wanted, 
         return {wanted.quantity: explore(source, wanted.quantity, references, attribution, mask)}
     if attribution:
         raise ConfigError("An attribution is that of one quantity: give --quantity, too.")
-    return {key: explore(source, key, references, None, mask) for key in available(source)}
+    return {key: explore(source, key, references, None, mask) for key in available(lacking(source))}
 
 
 def _head(found: _Found) -> str:

@@ -33,10 +33,9 @@ _SAME_ROWS = {"referenced": "total", "force_norm": "force", "pressure": "stress"
 """Quantities that have rows where others have."""
 
 
-def available(source: Source) -> list[str]:
-    """The quantities that have rows, by key in the order of `COMPARED`."""
-    missing = lacking(source)
-    return [key for key in COMPARED if key not in missing]
+def available(reasons: Mapping[str, str]) -> list[str]:
+    """The quantities that have rows, by key in the order of `COMPARED`; those that have none are in the reasons of `lacking`."""
+    return [key for key in COMPARED if key not in reasons]
 
 
 def lacking(source: Source) -> dict[str, str]:
