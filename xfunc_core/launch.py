@@ -72,7 +72,8 @@ def preview(settings: FinetuneSettings, dataset: Dataset, known: Sequence[RunFol
     Raises:
         ConfigError: the settings do not fit the dataset.
     """
-    behind = frames_behind_table(known[0].path.parent, settings.reference_table_run) if known else frozenset[str]()
+    table_run = settings.reference_table_run
+    behind = frames_behind_table(known[0].path.parent, table_run) if known else None if table_run else frozenset[str]()
     plan = make_plan(settings, dataset, behind)
     return Preview(settings, plan, estimate(plan.atoms_per_epoch, settings.epochs, settings.device, known))
 

@@ -25,7 +25,7 @@ from xfunc_core.data.library import open_dataset
 from xfunc_core.errors import DataError, RunError, XfuncError
 from xfunc_core.quantities import QUANTITIES
 from xfunc_core.runs.atomic import DISK_FULL
-from xfunc_core.runs.behind import LEAK, frames_behind_table
+from xfunc_core.runs.behind import LEAK, UNTOLD, frames_behind_table
 from xfunc_core.runs.folder import RunFolder, write_atomic, write_atomic_with
 from xfunc_core.runs.state import RunState
 from xfunc_core.runs.together import RANK, run_together
@@ -164,6 +164,8 @@ def _run(folder: RunFolder, settings: FinetuneSettings, dataset: Dataset, proces
     folder.write_json(folder.references, job.references.to_json())
     if job.references.leaky:
         log.info("%s", LEAK)
+    if job.references.leaky is None:
+        log.info("%s", UNTOLD)
     for frame in job.left_out:
         log.info("Left out %s: %s.", frame["frame_id"], frame["reason"])
     log.info("Training on %d frames, validating on %d, testing on %d.", *(len(job.samples[p]) for p in ("train", "validation", "test")))

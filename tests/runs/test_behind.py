@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xfunc_core.runs.behind import LEAK, frames_behind, frames_behind_table, leak_of
+from xfunc_core.runs.behind import LEAK, UNTOLD, frames_behind, frames_behind_table, leak_of
 from xfunc_core.runs.folder import RunFolder
 
 
@@ -30,6 +30,15 @@ def test_line_that_leads_nowhere_or_back_ends(root: Path, table_of: str) -> None
     assert frames_behind(made(root, "circle", ["a"], table_of)) == {"a"}
 
 
+def test_where_files_are_gone_it_cannot_be_told(root: Path) -> None:
+    second = made(root, "second", ["b"], "first")
+    assert frames_behind_table(root, "second") is None and frames_behind_table(root, "gone") is None
+    made(root, "first", ["a"])
+    assert frames_behind_table(root, "second") == {"a", "b"}
+    second.split.unlink()
+    assert frames_behind_table(root, "second") is None
+
+
 @pytest.mark.parametrize("train", [None, "a", 3, {}])
 def test_damaged_split_tells_nothing(root: Path, train: object) -> None:
     assert frames_behind(made(root, "run", train)) == frozenset()
@@ -38,6 +47,6 @@ def test_damaged_split_tells_nothing(root: Path, train: object) -> None:
 def test_leak_is_what_the_references_say(root: Path) -> None:
     run = made(root, "run", ["a"])
     assert leak_of(run) == ""
-    for content, sentence in (({"leaky": True}, LEAK), ({"leaky": False}, ""), ({"leaky": "yes"}, ""), ({}, "")):
+    for content, sentence in (({"leaky": True}, LEAK), ({"leaky": False}, ""), ({"leaky": "yes"}, ""), ({"leaky": None}, UNTOLD), ({}, "")):
         run.write_json(run.references, content)
         assert leak_of(run) == sentence

@@ -41,7 +41,7 @@ class ElementReferences:
             the bias. A number that was looked up, or that the frames do not determine on its own, has none.
         status: where each number comes from, 94 of them.
         external: whether numbers from another source than the training frames and the pretrained model enter.
-        leaky: whether frames outside the training part entered the fit.
+        leaky: whether frames outside the training part entered the fit; None where that cannot be told.
     """
 
     scheme: Scheme
@@ -52,7 +52,7 @@ class ElementReferences:
     uncertainty: np.ndarray = field(default_factory=lambda: np.full(N_REFERENCED, np.nan))
     status: tuple[Status, ...] = ()
     external: bool = False
-    leaky: bool = False
+    leaky: bool | None = False
 
     def __post_init__(self) -> None:
         """Without a status, elements with frames are fitted; the others have 0 eV, which is unknown, or what the scheme expects."""
@@ -118,5 +118,5 @@ class ElementReferences:
             uncertainty=np.array([uncertainty.get(s, np.nan) for s in _SYMBOLS], dtype=float),
             status=tuple(Status(data["status"][s]) for s in _SYMBOLS) if "status" in data else (),
             external=bool(data.get("external", False)),
-            leaky=bool(data.get("leaky", False)),
+            leaky=None if data.get("leaky", False) is None else bool(data.get("leaky", False)),
         )

@@ -10,7 +10,7 @@ import pandas as pd
 from xfunc_core.errors import RunError
 from xfunc_core.quantities import MISSING, QUANTITIES, count_text
 from xfunc_core.references.scheme import scheme_label
-from xfunc_core.runs.behind import leak_of
+from xfunc_core.runs.behind import LEAK, leak_of
 from xfunc_core.runs.results import RunResults
 
 
@@ -55,7 +55,7 @@ def _row(found: RunResults, part: str) -> dict[str, object]:
     row: dict[str, object] = {
         "Run": found.folder.title,
         "Method": config.get("method", MISSING),
-        "References": f"{scheme_label(metrics.get('scheme'))}{' (leaky)' if leak_of(found.folder) else ''}",
+        "References": f"{scheme_label(metrics.get('scheme'))}{' (leaky)' if leak_of(found.folder) == LEAK else ''}",
         "Training frames": count_text(metrics["n_frames"]["train"]),
         "Epochs": count_text(config.get("epochs", 0)),
         "Seed": config.get("seed", MISSING),

@@ -90,7 +90,7 @@ def prepare(
     dataset: Dataset,
     should_stop: Callable[[], bool] = lambda: False,
     processes: Processes = ALONE,
-    table_frames: Collection[str] = (),
+    table_frames: Collection[str] | None = (),
 ) -> Finetuning:
     """Split, build graphs, fit references on the training frames and set up the trainer; for ``table_frames`` see `make_plan`.
 
@@ -110,7 +110,7 @@ def prepare(
     pretrained = load_pretrained().to(device)
     start = Start(_scheme(settings, settings.scheme), settings.fills_gaps)
     references = start.fit(training_frames(settings, dataset, samples["train"], pretrained))
-    references = replace(references, leaky=references.leaky or plan.n_leaked > 0)
+    references = replace(references, leaky=references.leaky or (None if plan.n_leaked is None else plan.n_leaked > 0))
     model = _initial_model(settings, references).to(device)
     untrained = None if Method(settings.method).pretrained else _initial_model(settings, references).to(device)
     torch.manual_seed(settings.seed)

@@ -39,7 +39,7 @@ class Plan:
         missing: elements in any part that the scheme has no reference of its own for, by symbol.
         new_to_network: elements in any part that the pretrained network never saw, by symbol.
         dropped: frames left out for such elements, each ``{"frame_id", "reason"}``.
-        n_leaked: validation and test frames that entered the fit of the table that was brought along.
+        n_leaked: validation and test frames that entered the fit of the table that was brought along; None where that cannot be told.
         scale: how what the scheme brings from elsewhere fits the energy scale of the training frames; None if it brings nothing.
     """
 
@@ -55,7 +55,7 @@ class Plan:
     missing: tuple[str, ...] = ()
     new_to_network: tuple[str, ...] = ()
     dropped: tuple[dict[str, str], ...] = ()
-    n_leaked: int = 0
+    n_leaked: int | None = 0
     scale: ScaleCheck | None = None
 
     def to_json(self, dataset: Dataset) -> dict[str, Any]:
@@ -86,6 +86,10 @@ class Plan:
             )
         elif set(self.missing) - set(self.uncovered):
             said.append(f"“{settings.start_scheme.label}” gives {', '.join(self.missing)} no reference energy of its own: a guess stands in.")
+        if self.n_leaked is None:
+            said.append(
+                "Whether the table that was brought along was fitted on validation or test frames cannot be told, because files of the run it is from are gone: errors there may flatter this run."
+            )
         if self.n_leaked:
             held_back = len(self.split.validation) + len(self.split.test)
             said.append(
@@ -102,13 +106,13 @@ class Plan:
         return said
 
 
-def make_plan(settings: FinetuneSettings, dataset: Dataset, table_frames: Collection[str] = ()) -> Plan:
+def make_plan(settings: FinetuneSettings, dataset: Dataset, table_frames: Collection[str] | None = ()) -> Plan:
     """Resolve settings against a dataset. Deterministic: the worker makes the same plan as the page that showed it.
 
     Args:
         settings: of the run.
         dataset: that it learns from.
-        table_frames: ids of the frames that a table that is brought along was fitted on, where that is known.
+        table_frames: ids of the frames that a table that is brought along was fitted on; None where that cannot be told.
 
     Raises:
         ConfigError: the fractions or the subset size do not fit the dataset, or an element has no reference and is to have one.
@@ -148,9 +152,11 @@ def make_plan(settings: FinetuneSettings, dataset: Dataset, table_frames: Collec
     )
 
 
-def _n_leaked(settings: FinetuneSettings, dataset: Dataset, split: Split, table_frames: Collection[str]) -> int:
-    if settings.start_scheme is not Scheme.TABLE or not table_frames:
+def _n_leaked(settings: FinetuneSettings, dataset: Dataset, split: Split, table_frames: Collection[str] | None) -> int | None:
+    if settings.start_scheme is not Scheme.TABLE:
         return 0
+    if table_frames is None:
+        return None
     held_back = np.concatenate([split.validation, split.test])
     return int(dataset.table["frame_id"].iloc[held_back].isin(table_frames).sum())
 
