@@ -38,7 +38,7 @@ from xfunc_core.explore.element_values import (
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.lacking import available, lacking_sentence
 from xfunc_core.explore.selection import TABLE_NUMBERS, pair_names
-from xfunc_core.explore.shifts import WHY, shift_table
+from xfunc_core.explore.shifts import WHY, scale_sentence, shift_table
 from xfunc_core.explore.statistics import Statistic, statistics_of
 from xfunc_core.explore.tables import (
     PARTS,
@@ -54,9 +54,10 @@ from xfunc_core.explore.tables import (
 from xfunc_core.plots.agreement import agreement_figure
 from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.one_sided import one_sided_figure
+from xfunc_core.plots.periodic_table import periodic_table_figure
 from xfunc_core.plots.shifts import shift_figure
 from xfunc_core.plots.theme import literal
-from xfunc_core.quantities import ENERGY, TOO_FEW, correlation_text, count_text, counted
+from xfunc_core.quantities import ENERGY, TOO_FEW, correlation_text, count_text, counted, short_text
 from xfunc_core.references.paired import PairedScheme, available_schemes
 
 _PICK = "pick"
@@ -215,6 +216,9 @@ def _furthest(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> No
 def _shifts(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
     shifts = loaders.shifts(asked.source, asked.scheme)
     show(lambda dark: shift_figure(shifts, "Shift of the reference energy", (f"References: {PairedScheme(asked.scheme).label}", "all pairs, whatever the filter"), dark), "shift", name="explore-shifts", numbers=shifts.reset_index)
+    if words := scale_sentence(found.source):
+        st.caption(plain(words))
+    show(lambda dark: periodic_table_figure(dict(shifts["shift"]), title="Shift of the reference energy", unit=ENERGY.unit, diverging=True, dark=dark, number_format=ENERGY.value, short_format=short_text), "shift_elements", name="explore-shift-elements", numbers=shifts.reset_index)
     table = shift_table(shifts.loc[shifts.index.isin(chosen)] if chosen else shifts)
     _wide(table)
 
@@ -249,7 +253,7 @@ def _paper(asked: loaders.Asked, explored: Exploration, chosen: list[str]) -> No
         with column:
             st.markdown(f"**{part.rows.compared.label}**")
             show(lambda dark, part=part, words=words: _scatter(part, [words], None, dark), f"paper_{part.rows.key}", name=f"explore-paper-{part.rows.key}", numbers=lambda part=part: row_table(part))
-    st.caption(f"Huang et al. 2025 print ρ = {correlation_text(PEARSON_RAW)} before and {correlation_text(PEARSON_REFERENCED)} after, on relaxed entries of the Materials Project with their own references.")
+    st.caption(f"Huang et al. 2025 print Pearson's coefficient (their ρ, r here) as {correlation_text(PEARSON_RAW)} before and {correlation_text(PEARSON_REFERENCED)} after, on relaxed entries of the Materials Project with their own references.")
     st.markdown("**What the difference of formation energies depends on**")
     try:
         found = figures.importances

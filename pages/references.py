@@ -82,7 +82,7 @@ def _progress(question: Question, dataset: Dataset, active: bool) -> None:
                 return
             if status.state is not None:
                 st.warning(plain(status.sentence), icon=":material/warning:")
-            st.markdown(f"**The pretrained network has not seen {count_text(status.total - status.done)} of these {counted(status.total, 'frame')} yet.** Once it has, every scheme is compared at once: what the network would predict with its references, before fine-tuning.")
+            st.markdown(f"**The pretrained network has not been evaluated on {count_text(status.total - status.done)} of these {counted(status.total, 'frame')} yet.** Once it has, every scheme is compared at once: what the network would predict with its references, before fine-tuning.")
             if st.button("Evaluate the pretrained network", type="primary", icon=":material/play_arrow:"):
                 lab_loaders.ask_model(question)
                 st.rerun()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from xfunc_core.quantities import ENERGY, STRESS, correlation_text, counted, number_text, plural, slope_text
+from xfunc_core.quantities import ENERGY, STRESS, correlation_text, counted, number_text, plural, short_text, slope_text
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,11 @@ def test_verbs_agree() -> None:
 def test_what_rounds_to_zero_has_no_sign(text: Callable[[float], str], number: float, zero: str, below: str) -> None:
     assert [text(x) for x in (-number, number, 0.0, -0.0)] == [zero] * 4
     assert text(-float(below[1:])) == below
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0.0, "0.00"), (-0.0042, "−0.004"), (0.094, "0.094"), (0.0951, "0.10"), (-1.277, "−1.28"), (14.93, "14.9"), (382.1, "382")]
+)
+def test_cells_of_a_periodic_table_have_three_digits_or_so(number: float, text: str) -> None:
+    assert short_text(number) == text
+    assert short_text(7, whole=True) == "7"

@@ -130,7 +130,7 @@ def _correlate(added: Any) -> None:
             f"\nways of pairing:\n{_METHODS}",
             "\nattributions:",
             *(f"  {a.value:<16} {a.sentence}" for a in Attribution),
-            "\nIn brackets are 95 % intervals by resampling materials. MAE and RMSE are of r²SCAN − PBE, the mean shift included.",
+            "\nThe numbers in parentheses are intervals of 95 per cent by resampling materials. MAE and RMSE are of r²SCAN − PBE, the mean shift included.",
             "Of a pair both frames must pass the filter.",
             "",
             _RANGES,

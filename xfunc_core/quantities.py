@@ -138,6 +138,12 @@ def number_text(number: float, decimals: int) -> str:
     return f"{number:z.{decimals}f}".replace("-", "−")
 
 
+def short_text(number: float, whole: bool = False) -> str:
+    """A number where there is little room, such as the cell of a periodic table: three digits or so; a count is ``whole``."""
+    size = abs(number)
+    return number_text(number, 0 if whole or size >= 99.5 else 1 if size >= 9.95 else 2 if size >= 0.095 or size == 0 else 3)
+
+
 def correlation_text(r: float | None) -> str:
     """Format a correlation coefficient with four decimals, or the missing sign; up to eight where fewer would make it a perfect ±1."""
     if _absent(r):

@@ -19,7 +19,7 @@ from xfunc_core.lab.element_overview import (
 from xfunc_core.lab.evidence import Evidence
 from xfunc_core.lab.results import Comparison, SchemeResult
 from xfunc_core.lab.tables import known_energies
-from xfunc_core.quantities import ENERGY, Functional
+from xfunc_core.quantities import ENERGY, Functional, short_text
 from xfunc_core.references.tables import TableFormat, write_table
 
 _ROWS = 12
@@ -50,7 +50,7 @@ def elements(evidence: Evidence, found: Comparison, result: SchemeResult) -> Non
 def _chart(number: ElementNumber, values: dict[str, float], found: Comparison) -> None:
     element_chart(
         values, [], key="lab_elements", title=number.label, unit=ENERGY.unit, counts=frame_counts(found), diverging=number.signed,
-        number_format=ENERGY.value, short_format=lambda value: ENERGY.value(value)[:-1],
+        number_format=ENERGY.value, short_format=short_text,
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def _finished_run(home: Path, run_id: str, split_seed: int) -> None:
 def test_schemes_without_a_network_are_shown_and_the_others_named(home, screen) -> None:
     page = screen("references")
     assert EVALUATE in page.buttons()
-    assert "has not seen 93 of these 93 frames yet" in page.words()
+    assert "has not been evaluated on 93 of these 93 frames yet" in page.words()
     assert "The 65 training frames determine 39 combinations of 43 elements' references." in page.words()
     assert plain("Al and Pt only ever occur 2:1 here: only 2 Al + Pt is determined.") in page.words()
     [table] = [frame.value for frame in page.at.dataframe]

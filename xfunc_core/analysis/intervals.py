@@ -16,7 +16,7 @@ On a scale where a statistic is distributed nearly evenly (Fisher's z, logarithm
 
 Rank coefficients are resampled in linear form, by the influence of each cluster, and the spread about the line of the sample: a line
 through each resample would pass too near its few distinct clusters. Above `MAX_BLOCKS` clusters these are gathered at random
-into as many blocks, independent as they are. Intervals of coefficients longer than `WIDEST` are not given.
+into as many blocks, independent as they are. Intervals of coefficients and errors longer than `WIDEST` are not given.
 
 The slope is an axis, and an interval of its angle may hold the upright one. It is then the slopes outside two ends rather than between
 them, or any slope (Gleser and Hwang, Ann. Stat. 15, 1351 (1987): no interval that always has two ends covers what it should).
@@ -39,7 +39,7 @@ MAX_BLOCKS = 500
 LEVEL = 0.95
 _LEVERAGE = np.array([2, 2, 1, 1, 2, 4])
 """k of the statistics of moments, in the order of `moments.scaled`; the shift and MAE are means."""
-_SLOPE, _SHIFT = 1, 2
+_SLOPE, _SHIFT, _RATIOS = 1, 2, [0, 3, 4, 5]
 _ROUNDING = 1e-12
 """Of the root mean square of differences: their mean is known no better. The forces of a frame, for one, add up to 0."""
 _SKEWED = np.array([False, True, False, True, True, True])
@@ -50,8 +50,8 @@ _PRODUCT = np.zeros((N_SUMS, N_SUMS), dtype=int)
 _PRODUCT[_FIRST, _SECOND] = _PRODUCT[_SECOND, _FIRST] = np.arange(_FIRST.size)
 """Which product of two sums stands where in the matrix of all, which is symmetric."""
 WIDEST = 2.0
-"""Longest half of a coefficient's interval on the scale of Fisher's z: from −0.96 to 0.96 about 0. A longer one comes of resamples in
-which next to nothing varies; it says nothing, and is not given."""
+"""Longest side of an interval on the scale of Fisher's z, from −0.96 to 0.96 about 0, or of a logarithm, a factor of 7. A longer one comes
+of resamples in which next to nothing varies; it says nothing, and is not given."""
 
 
 def effective_number(weight: np.ndarray) -> float:
@@ -80,7 +80,7 @@ def moment_intervals(clusters: ClusterSums, seed: int) -> np.ndarray:
         bias = np.clip(_bias(estimate, scaled(moments(all_sums - sums, clusters.mean_d))), -error, error)
         t = _moment_pivots(sums, counts, m, clusters.mean_d)
         below, above = _quantiles(t) * error
-        below[0] = _told(below[0])
+        below[_RATIOS], above[_RATIOS] = _told(below[_RATIOS]), _told(above[_RATIOS])
         ends = unscaled(np.stack([estimate - bias - below, estimate - bias + above])).T
     if below[_SLOPE] + above[_SLOPE] >= np.pi:
         ends[_SLOPE] = -np.inf, np.inf
@@ -198,7 +198,7 @@ def _turned(differences: np.ndarray) -> np.ndarray:
 
 
 def _told(half: np.ndarray) -> np.ndarray:
-    """Half the length of coefficients' intervals on Fisher's scale; NaN where one is too long to tell anything."""
+    """Sides of intervals on Fisher's scale or of logarithms; NaN where one is too long to tell anything."""
     return np.where(half <= WIDEST, half, np.nan)
 
 

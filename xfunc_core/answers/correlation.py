@@ -19,6 +19,7 @@ from xfunc_core.data.query import EVERYTHING, Filter
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import ConfigError, DataError
 from xfunc_core.explore.compared import COMPARED, Source, unavailable
+from xfunc_core.explore.element_values import elements_of
 from xfunc_core.explore.exploration import Exploration, explore
 from xfunc_core.explore.lacking import available, lacking, lacking_sentence
 from xfunc_core.explore.selection import kept, queries_of
@@ -177,9 +178,11 @@ def _caveats(found: _Found) -> list[str]:
     ]
     scheme = found.references.scheme
     lines = [f"References: {scheme.label}. {scheme.sentence}", *lines] if "referenced" in shown else lines
+    absent = [symbol for symbol in found.symbols if symbol not in elements_of(found.source)]
+    lines += [f"No pair holds {', '.join(absent)}."] if absent else []
     if found.shifts is None:
         return lines
-    filtered = ["The shifts per element are those of all pairs, whatever the filter."] if found.wanted.frames != EVERYTHING else []
+    filtered = ["The shifts per element, with their pairs and materials, are those of all pairs, whatever the filter; the coefficients are of those that pass."] if found.wanted.frames != EVERYTHING else []
     return list(filter(None, [*lines, *filtered, lacking_sentence(lacking(found.source))]))
 
 

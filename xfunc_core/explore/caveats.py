@@ -19,8 +19,8 @@ def caveats(source: Source, rows: ComparedRows, references: PairedReferences | N
     """Sentences on where the energies come from, what was subtracted, and what was left out."""
     return [
         *_nothing(source, rows, n_kept),
-        *_scales(source, rows.key),
         *_references(source, references, n_kept),
+        *_scales(source, rows.key),
         *_one_sided(rows),
         *rows.notes,
         *_ranked(rows),
@@ -56,6 +56,8 @@ def _scales(source: Source, key: str) -> Iterator[str]:
 def _references(source: Source, references: PairedReferences | None, n_kept: int) -> Iterator[str]:
     if references is None:
         return
+    if references.is_exact:
+        yield "There are as many reference energies as pairs, so the fit is exact and its referenced correlation says nothing: choose another quantity, or other references."
     if references.scheme is PairedScheme.LSTSQ:
         n_elements = int(np.isfinite(references.pbe).sum())
         n, pairs = references.n_frames, counted(references.n_frames, "pair")
@@ -63,8 +65,6 @@ def _references(source: Source, references: PairedReferences | None, n_kept: int
         yield f"The references are {counted(n_elements, 'number')} per functional fitted on {these}, so the referenced correlation is in-sample."
     if references.undetermined:
         yield f"{', '.join(references.open_elements)} occur in fixed ratios only: their shifts are known in sum, not one by one, and are left blank."
-    if references.is_exact:
-        yield "There are as many reference energies as pairs, so the fit is exact and its referenced correlation says nothing."
     if references.scheme.is_published and not isinstance(source, PairTable):
         scales = {dataset.info.energy_scale for dataset in (source.pbe, source.r2scan)}
         others = sorted(scale or "not said" for scale in scales if not scale.startswith(VASP))

@@ -13,7 +13,7 @@ from xfunc_core.explore.compared import Source
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.selection import containing, pair_names
 from xfunc_core.explore.statistics import Statistic
-from xfunc_core.quantities import Functional, Quantity, count_text, counted, number_text, plural
+from xfunc_core.quantities import Functional, Quantity, count_text, counted, plural, short_text
 
 RANKS = ("spearman", "kendall")
 """Statistics that need a sort of every group, and so the whole table of elements."""
@@ -85,7 +85,4 @@ def row_table(found: Exploration) -> pd.DataFrame:
 
 def cell_text(shown: Statistic, quantity: Quantity, value: float) -> str:
     """A statistic in the cell of a periodic table, where there is little room: three digits or so."""
-    number = value * quantity.error_scale if shown.key in ERRORS else value
-    size = abs(number)
-    decimals = 0 if size >= 99.5 or shown.key in COUNTS else 1 if size >= 9.95 else 2
-    return number_text(number, decimals)
+    return short_text(value * quantity.error_scale if shown.key in ERRORS else value, whole=shown.key in COUNTS)

@@ -7,11 +7,12 @@ import pandas as pd
 
 from xfunc_core.analysis.agreement import MIN_MATERIALS
 from xfunc_core.analysis.cluster_errors import MIN_DEGREES, ClusterErrors, cluster_errors
+from xfunc_core.data.pair_table import PairTable
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
 from xfunc_core.explore.compared import Source
 from xfunc_core.quantities import ENERGY, MISSING, count_text, interval_text
 from xfunc_core.references.merged_rows import merged_rows
-from xfunc_core.references.paired import PairedReferences, PairedScheme
+from xfunc_core.references.paired import VASP, PairedReferences, PairedScheme
 from xfunc_core.references.published import atomref
 
 WHY = "Why no interval"
@@ -83,6 +84,17 @@ def _errors(source: Source, both: np.ndarray, present: np.ndarray) -> ClusterErr
     rows = both[merged.row]
     weighted = source.composition[rows][:, present] * merged.weight[:, None]
     return cluster_errors(weighted, merged.means[0] * merged.weight, source.materials[rows])
+
+
+def scale_sentence(source: Source) -> str:
+    """Why the shifts of these pairs and chgnet's need not agree; '' where both are of VASP."""
+    scales = {"not said"} if isinstance(source, PairTable) else {d.info.energy_scale or "not said" for d in (source.pbe, source.r2scan)}
+    if all(scale.startswith(VASP) for scale in scales):
+        return ""
+    return (
+        "A shift belongs to the code and its potentials as much as to the functionals: it is large where both change what the core electrons "
+        f"count. The energy scale of these data is {' and '.join(sorted(scales))}; chgnet's AtomRefs are of {VASP} with the potentials of the Materials Project."
+    )
 
 
 def shift_table(shifts: pd.DataFrame) -> pd.DataFrame:
