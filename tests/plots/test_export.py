@@ -66,7 +66,7 @@ def shifts() -> go.Figure:
     z = np.array([1, 3, 8, 26, 92])
     return shift_figure(
         pd.DataFrame(
-            {"z": z, "shift": -0.7 * z, "low": -0.8 * z, "high": -0.6 * z, "n_materials": 9, "published": -0.7 * z - 1},
+            {"z": z, "shift": -0.7 * z, "low": -0.8 * z, "high": -0.6 * z, "n_materials": 9, "why": "", "published": -0.7 * z - 1},
             index=["H", "Li", "O", "Fe", "U"],
         )
     )
