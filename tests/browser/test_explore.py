@@ -57,17 +57,22 @@ def click_point(page, point) -> None:
 
 
 def settled(page) -> None:
-    """Wait until the server has heard of what was done, and everything down to the last figure has its place."""
-    page.wait_for_timeout(500)
-    page.locator("[data-testid=stStatusWidget]").wait_for(state="detached")
+    """Wait until the server has heard of what was done, and everything down to the last figure has stayed in its place for two seconds."""
     page.locator(".js-plotly-plot").nth(2).locator(".nsewdrag").first.wait_for(state="attached")
-    page.wait_for_timeout(1000)
+    still, before = 0, None
+    while still < 4:
+        page.wait_for_timeout(500)
+        page.locator("[data-testid=stStatusWidget]").wait_for(state="detached")
+        now = page.evaluate("[...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.offsetTop + ' ' + plot.offsetHeight + ' ' + plot.getBoundingClientRect().width)")
+        still, before = (still + 1 if now == before else 0), now
 
 
 def test_elements_are_chosen_by_clicks_filter_the_pairs_and_come_back_after_a_reload(browser_page, serve, frames) -> None:
     page, n = opened(browser_page, serve("app.py")), len(frames["PBE"])
+    settled(page)
     click_element(page, OXYGEN)
     page.get_by_text(f"O stands out: {n_with(frames, 'O')} of {n} pairs.").wait_for()
+    settled(page)  # the table is drawn anew
     click_element(page, FLUORINE)
     page.get_by_text(f"O, F stand out: {n_with(frames, 'O', 'F')} of {n} pairs.").wait_for()
     page.get_by_text("any of", exact=True).first.click()
@@ -86,12 +91,14 @@ def test_elements_are_chosen_by_clicks_filter_the_pairs_and_come_back_after_a_re
 def test_an_element_of_too_few_materials_can_be_clicked_too(browser_page, serve, frames) -> None:
     page = opened(browser_page, serve("app.py"))
     assert n_with(frames, "H") < 5
+    settled(page)
     click_element(page, HYDROGEN)
     page.get_by_text(f"H stands out: {n_with(frames, 'H')} of {len(frames['PBE'])} pairs.").wait_for()
 
 
 def test_a_click_on_a_point_shows_structure_and_both_labels(browser_page, serve, frames) -> None:
     page = opened(browser_page, serve("app.py"))
+    settled(page)
     click_point(page, page.locator(".js-plotly-plot").nth(1).locator(".scatterlayer path.point").nth(30))
     shown = page.get_by_text(re.compile(r"^xfunc-.+ · \d+ atoms?"))
     shown.wait_for()
