@@ -147,3 +147,17 @@ def test_snippet_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -
         said.append(capsys.readouterr().out.splitlines()[-1])
     assert re.fullmatch(r"a = 4\.\d\d Å, -6\.\d\d eV/atom", said[0])
     assert said[0] == said[1]  # chgnet relaxes to the same, to the digits shown
+
+
+def test_small_cells_take_one_thread_and_leave_the_callers(fresh) -> None:
+    before, used = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        model = fresh()
+        model.register_forward_hook(lambda *_: used.append(torch.get_num_threads()))
+        atoms = bulk("Si")
+        atoms.calc = CHGNetCalculator(model)
+        atoms.get_forces()
+        assert used == [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

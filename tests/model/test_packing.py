@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xfunc_core.model.graphs import build_graph
-from xfunc_core.model.packing import CostWeights, level_batches, share, split, structure_costs
+from xfunc_core.model.packing import CostWeights, level_batches, share, split, structure_costs, threads_for
 
 COSTS = st.lists(st.floats(1, 1e5), min_size=0, max_size=60)
 
@@ -79,3 +79,8 @@ def test_the_cost_counts_atoms_edges_and_angles() -> None:
     assert structure_costs([chain]) == pytest.approx([3.2 + 4 + 2 * 1.2])
     assert structure_costs([chain, chain], CostWeights(100, 10, 1)).tolist() == [142, 142]
     assert structure_costs([]).shape == (0,)
+
+
+@pytest.mark.parametrize(("cost", "available", "threads"), [(2e3, 2, 1), (1e4, 8, 1), (2.5e4, 8, 2), (1e6, 8, 8), (1e6, 1, 1)])
+def test_small_batches_are_left_to_fewer_threads(cost: float, available: int, threads: int) -> None:
+    assert threads_for(cost, available) == threads

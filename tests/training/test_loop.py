@@ -21,7 +21,6 @@ from xfunc_core.training.loop import (
     cosine,
     epochs_per_validation,
     selection_error,
-    threads_for,
 )
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -68,11 +67,6 @@ def test_cosine_of_a_single_step_does_not_divide_by_nothing() -> None:
 )
 def test_short_epochs_share_a_validation_if_there_are_many(steps: int, epochs: int, stride: int) -> None:
     assert epochs_per_validation(steps, epochs) == stride
-
-
-@pytest.mark.parametrize(("cost", "available", "threads"), [(2e3, 2, 1), (1e4, 8, 1), (2.5e4, 8, 2), (1e6, 8, 8), (1e6, 1, 1)])
-def test_small_batches_are_left_to_fewer_threads(cost: float, available: int, threads: int) -> None:
-    assert threads_for(cost, available) == threads
 
 
 def test_records_of_shared_validations_cover_every_step(trainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graphs import GraphError, StructureGraph, build_graph
 from xfunc_core.model.initial import load_pretrained
 from xfunc_core.model.network import Engine
+from xfunc_core.model.packing import structure_costs, threads_for
 from xfunc_core.model.weights import load_engine
 
 
@@ -54,8 +55,9 @@ class CHGNetCalculator(Calculator):
         """Compute what is asked for into ``results``; ASE calls this. Energies alone take half of the time."""
         super().calculate(atoms, list(properties or self.implemented_properties), list(system_changes))
         slopes = {"forces", "stress"} & set(properties or self.implemented_properties)
-        batch = collate([_graph(self.atoms)], next(self.model.network.parameters()).dtype).to(self.model.references.device)
-        with torch.no_grad(), _flushed_denormals():
+        graph = _graph(self.atoms)
+        batch = collate([graph], next(self.model.network.parameters()).dtype).to(self.model.references.device)
+        with torch.no_grad(), _flushed_denormals(), _threads_worth_using(graph):
             out = {key: value.double().cpu().numpy() for key, value in self.model(batch, "efsm" if slopes else "em").items()}
         energy = float(out["e"][0]) * len(self.atoms)
         self.results = {"energy": energy, "free_energy": energy, "magmoms": out["m"]}
@@ -72,6 +74,17 @@ def _flushed_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(flushed_before)
+
+
+@contextlib.contextmanager
+def _threads_worth_using(graph: StructureGraph) -> Iterator[None]:
+    """More threads than a small cell keeps busy wait for each other: on a busy machine relaxations took ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads_for(float(structure_costs([graph])[0]), before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _graph(atoms: Atoms) -> StructureGraph:

@@ -19,6 +19,10 @@ _JITTER = 0.5
 """Costs are scaled at random by as little as this where batches are filled from the most to the least costly: by costs alone
 the same structures would meet in every epoch, and in random order a costly one would come too late to be made up for."""
 
+COST_PER_THREAD = 1e4
+"""What a batch must cost for each thread on a processor: below it threads wait for each other longer than they compute. Eight cells
+of two to five atoms cost 2,000, and took two threads twice the time of one."""
+
 
 class CostWeights(NamedTuple):
     """What a structure costs for each of its atoms, directed edges (two a bond) and angles.
@@ -39,6 +43,11 @@ def structure_costs(graphs: Iterable[StructureGraph], weights: CostWeights = MEM
     """Cost of each structure, shape (F,)."""
     sizes = np.array([(g.n_atoms, 2 * g.n_bonds, g.n_angles) for g in graphs], dtype=float)
     return sizes.reshape(-1, 3) @ np.array(weights)
+
+
+def threads_for(batch_cost: float, available: int) -> int:
+    """Threads worth using for batches that cost so much, in units of a directed edge."""
+    return max(1, min(available, int(batch_cost / COST_PER_THREAD)))
 
 
 def level_batches(costs: Sequence[float] | np.ndarray, n_batches: int, seed: int, epoch: int = 0) -> list[np.ndarray]:

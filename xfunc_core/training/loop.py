@@ -22,7 +22,7 @@ import torch
 from xfunc_core.errors import RunError
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.network import Engine
-from xfunc_core.model.packing import level_batches, share, split, structure_costs
+from xfunc_core.model.packing import level_batches, share, split, structure_costs, threads_for
 from xfunc_core.model.samples import Sample
 from xfunc_core.training.loss import QUANTITY_OF, ErrorSums, Targets, label_counts, weighted_huber, weights
 from xfunc_core.training.parallel import ALONE, Processes
@@ -39,9 +39,6 @@ equal steps, so that the best epoch is chosen among as many at every size."""
 COST_AT_ONCE = {"cpu": 1e5, "cuda": 2e6}
 """What a batch may cost before it is computed in parts, in units of a directed edge, which keeps 7.5 kB: 0.8 GB, and 15 GB on a GPU,
 where it is an estimate."""
-COST_PER_THREAD = 1e4
-"""What a batch must cost for each thread on a processor: below it threads wait for each other longer than they compute. Eight cells
-of two to five atoms cost 2,000, and took two threads twice the time of one."""
 
 
 class Stopped(Exception):
@@ -243,11 +240,6 @@ def _parameter_groups(model: Engine, settings: FinetuneSettings) -> list[dict[st
         return [{"params": list(trained.values()), "lr": settings.learning_rate}]
     references = trained.pop("references")
     return [{"params": list(trained.values()), "lr": settings.learning_rate}, {"params": [references], "lr": settings.rate_of_references}]
-
-
-def threads_for(batch_cost: float, available: int) -> int:
-    """Threads worth using for batches that cost so much, in units of a directed edge."""
-    return max(1, min(available, int(batch_cost / COST_PER_THREAD)))
 
 
 def epochs_per_validation(steps_per_epoch: int, epochs: int) -> int:
