@@ -8,7 +8,7 @@ from xfunc_core.data.pairs import Pairs
 from xfunc_core.explore.compared import ANGLE_FLOOR, ComparedRows, Source
 from xfunc_core.explore.selection import random_part
 
-MOST_ATOMS = 250_000
+MOST_ATOMS = 200_000
 """Atoms beyond which a random part of the pairs is taken: the intervals are then far narrower than anybody reads, and memory stays small."""
 NO_FORCES = "pairs without forces on both sides"
 NO_MOMENTS = "pairs without moments on both sides"
