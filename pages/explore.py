@@ -54,7 +54,6 @@ from xfunc_core.explore.tables import (
 from xfunc_core.plots.agreement import agreement_figure
 from xfunc_core.plots.importances import importance_figure
 from xfunc_core.plots.one_sided import one_sided_figure
-from xfunc_core.plots.periodic_table import periodic_table_figure
 from xfunc_core.plots.shifts import shift_figure
 from xfunc_core.plots.theme import literal
 from xfunc_core.quantities import ENERGY, TOO_FEW, correlation_text, count_text, counted, short_text
@@ -207,7 +206,7 @@ def _per_chemistry(asked: loaders.Asked, found: Exploration, chosen: list[str]) 
 def _furthest(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
     table = furthest_table(found)
     st.caption("Those furthest from the median, whether the figure shows them or not. Choose a row to see the pair.")
-    event = st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content", key=f"furthest_{asked.quantity}", on_select="rerun", selection_mode="single-row")
+    event = st.dataframe(table, hide_index=True, height=_height(table), key=f"furthest_{asked.quantity}", on_select="rerun", selection_mode="single-row")
     for row in event.selection.rows:
         if row < len(table):
             _card(found, int(table.index[row]), "explore_furthest")
@@ -218,7 +217,7 @@ def _shifts(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None
     show(lambda dark: shift_figure(shifts, "Shift of the reference energy", (f"References: {PairedScheme(asked.scheme).label}", "all pairs, whatever the filter"), dark), "shift", name="explore-shifts", numbers=shifts.reset_index)
     if words := scale_sentence(found.source):
         st.caption(plain(words))
-    show(lambda dark: periodic_table_figure(dict(shifts["shift"]), title="Shift of the reference energy", unit=ENERGY.unit, diverging=True, dark=dark, number_format=ENERGY.value, short_format=short_text), "shift_elements", name="explore-shift-elements", numbers=shifts.reset_index)
+    element_chart(dict(shifts["shift"]), chosen, key="explore_shifts", title="Shift of the reference energy", unit=ENERGY.unit, counts=dict(shifts["n_frames"]), diverging=True, number_format=ENERGY.value, short_format=short_text)
     table = shift_table(shifts.loc[shifts.index.isin(chosen)] if chosen else shifts)
     _wide(table)
 
@@ -243,7 +242,11 @@ def _wide(table: pd.DataFrame) -> None:
     widths = dict.fromkeys(counts, _COUNT_WIDTH) | {WHY: None}
     look = {name: st.column_config.Column(width=widths.get(name, _NUMBER_WIDTH)) for name in table.columns[1:]}
     look[table.columns[0]] = st.column_config.Column(pinned=True)
-    st.dataframe(table, hide_index=True, height=470 if len(table) > _ROWS else "content", column_config=look)
+    st.dataframe(table, hide_index=True, height=_height(table), column_config=look)
+
+
+def _height(table: pd.DataFrame) -> int | str:
+    return 470 if len(table) > _ROWS else "content"
 
 
 def _paper(asked: loaders.Asked, explored: Exploration, chosen: list[str]) -> None:

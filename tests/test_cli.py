@@ -220,6 +220,12 @@ def test_correlate_shows_n_mae_and_rmse_with_units(call: Call, pairs: list[Any])
     assert [row[1] for row in rows] == [str(n)]
 
 
+def test_elements_that_no_pair_holds_are_named_beside_those_that_some_do(call: Call) -> None:
+    out = call("correlate", "--quantity", "total", "--elements", "O,Mn")[1]
+    assert "No pair holds Mn." in out and any(line.startswith("O ") for line in out.splitlines())
+    assert "No pair holds" not in call("correlate", "--quantity", "total", "--elements", "O")[1]
+
+
 def test_one_quantity_is_filtered_attributed_and_split_by_chemistry(call: Call, pairs: list[Any]) -> None:
     words = ("correlate", "--quantity", "force", "--any-of", "O,F", "--range", "largest_force", "any", "0.6", "--chemistry")
     found = parsed(call(*words, "--json")[1])

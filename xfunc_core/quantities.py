@@ -119,7 +119,7 @@ class Quantity:
 
     def error(self, number: float | None) -> str:
         """Format an error given in ``unit``, as a number in ``error_unit`` without the unit."""
-        return MISSING if _absent(number) else f"{number * self.error_scale:,.{self.error_decimals}f}"
+        return MISSING if _absent(number) else f"{number * self.error_scale:z,.{self.error_decimals}f}".replace("-", "−")
 
     def error_with_unit(self, number: float | None) -> str:
         """Format an error given in ``unit`` with ``error_unit``, such as ``17 meV/atom``."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from xfunc_core.data.library import open_dataset
 from xfunc_core.data.pair_table import PairTable
+from xfunc_core.data.pairs import pair_by_id
 from xfunc_core.elements import Z_OF
 from xfunc_core.errors import DataError
 from xfunc_core.explore.paper_figures import paper_figures
-from xfunc_core.explore.shifts import element_shifts, shift_table
+from xfunc_core.explore.shifts import element_shifts, scale_sentence, shift_table
 from xfunc_core.references.paired import PairedScheme, paired_references
 
 E = "energy"
@@ -115,3 +119,15 @@ def test_too_few_materials_for_a_tree_are_a_sentence_and_no_pairs_an_empty_histo
         _ = found.importances
     nothing = paper_figures(pairs, paired_references(pairs, PairedScheme.ATOMREF), keep=np.zeros(2, dtype=bool))
     assert len(nothing.histogram()[0]) == 0
+
+
+def test_shifts_beside_chgnets_are_told_from_another_energy_scale(bundled_home, make_table) -> None:
+    root = bundled_home / "datasets"
+    pairs = pair_by_id(open_dataset(root, "xfunc-dft-pbe"), open_dataset(root, "xfunc-dft-r2scan"))
+    assert f"of these data is {pairs.pbe.info.energy_scale};" in scale_sentence(pairs)
+    table = make_table("a,NaCl,-3,-9\n")
+    assert "of these data is not said;" in scale_sentence(table)
+    table.info = replace(table.info, energy_scale="a code of ours")
+    assert "of these data is a code of ours;" in scale_sentence(table)
+    table.info = replace(table.info, energy_scale="VASP, PAW of the Materials Project")
+    assert scale_sentence(table) == ""

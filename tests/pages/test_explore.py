@@ -284,7 +284,7 @@ def test_choice_survives_a_visit_to_another_page(home, screen, shared, drawn) ->
     assert set(drawn(scatter(page))[1]) == shared(XFUNC_DFT).containing("S")
 
 
-def test_shifts_are_those_of_least_squares(home, screen, shared, array, as_number) -> None:
+def test_shifts_are_those_of_least_squares(home, screen, shared, array, as_number, cells) -> None:
     frames = shared(XFUNC_DFT)
     page = screen("explore", explore_tab="Shift against Z")
     ours = page.figure("shift")["data"][-1]
@@ -296,6 +296,9 @@ def test_shifts_are_those_of_least_squares(home, screen, shared, array, as_numbe
     table = page.table("Element", "Shift r²SCAN − PBE (eV/atom)")
     written = {e: as_number(x.split(" (")[0]) for e, x in zip(table["Element"], table["Shift r²SCAN − PBE (eV/atom)"], strict=True) if x != "–"}
     assert written == pytest.approx(known, abs=0.51e-3)
+    coloured = {e: as_number(x) for e, x in cells(page.figure("explore_shifts_table_0")).items()}
+    assert set(coloured) == set(known)
+    assert all(abs(coloured[e] - x) <= (0.0501 if abs(x) >= 9.95 else 0.00501) for e, x in known.items())
 
 
 @pytest.mark.parametrize(("quantity", "mode"), [("total", "raw"), ("referenced", "referenced")])

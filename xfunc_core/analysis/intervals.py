@@ -65,11 +65,11 @@ def moment_intervals(clusters: ClusterSums, seed: int) -> np.ndarray:
     A low end of the slope above its high one means slopes outside the two; −∞ and ∞ any slope.
 
     Args:
-        clusters: sums of the G clusters, in a random order.
+        clusters: sums of the clusters, or of the blocks that `in_blocks` makes of many.
         seed: of the resamples.
     """
     with np.errstate(all="ignore"):
-        sums = in_blocks(clusters.columns).T
+        sums = clusters.columns.T
         counts = resample_counts(len(sums), seed)
         all_sums = sums.sum(axis=0)
         m = moments(all_sums, clusters.mean_d)

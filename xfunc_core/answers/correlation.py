@@ -61,6 +61,7 @@ class _Found:
         source: the pairs.
         wanted: what is asked for, and ``symbols``, the elements that are listed; all if none.
         references: what is subtracted from energies.
+        lacking: why each quantity that cannot be compared cannot, by key.
         shown: explorations by key, at least one.
         shifts: the shift of every element, in an overview; else None.
     """
@@ -69,6 +70,7 @@ class _Found:
     wanted: Wanted
     symbols: list[str]
     references: PairedReferences
+    lacking: dict[str, str]
     shown: dict[str, Exploration]
     shifts: pd.DataFrame | None
 
@@ -90,19 +92,21 @@ def correlate(names: Sequence[str], wanted: Wanted, say: Say) -> Answer:
     mask = _mask(source, wanted.frames)
     say("Correlating …")
     references = paired_references(source, PairedScheme(wanted.references))
-    shown = _explorations(source, references, wanted, mask)
+    reasons = {} if wanted.quantity else lacking(source)
+    shown = _explorations(source, references, wanted, mask, reasons)
     shifts = None if wanted.quantity else element_shifts(source, references)
-    found = _Found(source, wanted, symbols, references, shown, shifts)
-    return Answer(_text(found), _data(found))
+    found = _Found(source, wanted, symbols, references, reasons, shown, shifts)
+    caveats = _caveats(found)
+    return Answer(_text(found, caveats), _data(found, caveats))
 
 
-def _text(found: _Found) -> str:
+def _text(found: _Found, caveats: list[str]) -> str:
     tables = _tables(found) if found.shifts is None else _overview(found, shift_table(found.shifts))
     overall = text_table(overall_table(_with_rows(found.shown).values()).to_dict("records"))
-    return "\n".join([_head(found), "", overall, "", *_caveats(found), "", *tables]).rstrip()
+    return "\n".join([_head(found), "", overall, "", *caveats, "", *tables]).rstrip()
 
 
-def _data(found: _Found) -> dict[str, Any]:
+def _data(found: _Found, caveats: list[str]) -> dict[str, Any]:
     source, wanted, shifts = found.source, found.wanted, found.shifts
     return {
         "method": None if isinstance(source, PairTable) else wanted.how,
@@ -113,7 +117,7 @@ def _data(found: _Found) -> dict[str, Any]:
         "attribution": found.first.attribution,
         "quantities": {key: _quantity_data(one, found.symbols, wanted) for key, one in _with_rows(found.shown).items()},
         "shifts": None if shifts is None else {"unit": ENERGY.unit, "by_element": _shift_data(shifts, found.symbols)},
-        "caveats": _caveats(found),
+        "caveats": caveats,
         "unpaired": source.unpaired.to_dict("records"),
     }
 
@@ -145,13 +149,13 @@ def _mask(source: Source, frames: Filter) -> np.ndarray | None:
     return mask
 
 
-def _explorations(source: Source, references: PairedReferences, wanted: Wanted, mask: np.ndarray | None) -> dict[str, Exploration]:
+def _explorations(source: Source, references: PairedReferences, wanted: Wanted, mask: np.ndarray | None, reasons: dict[str, str]) -> dict[str, Exploration]:
     attribution = Attribution(wanted.attribution) if wanted.attribution else None
     if wanted.quantity:
         return {wanted.quantity: explore(source, wanted.quantity, references, attribution, mask)}
     if attribution:
         raise ConfigError("An attribution is that of one quantity: give --quantity, too.")
-    return {key: explore(source, key, references, None, mask) for key in available(lacking(source))}
+    return {key: explore(source, key, references, None, mask) for key in available(reasons)}
 
 
 def _head(found: _Found) -> str:
@@ -183,7 +187,7 @@ def _caveats(found: _Found) -> list[str]:
     if found.shifts is None:
         return lines
     filtered = ["The shifts per element, with their pairs and materials, are those of all pairs, whatever the filter; the coefficients are of those that pass."] if found.wanted.frames != EVERYTHING else []
-    return list(filter(None, [*lines, *filtered, lacking_sentence(lacking(found.source))]))
+    return list(filter(None, [*lines, *filtered, lacking_sentence(found.lacking)]))
 
 
 def _tables(found: _Found) -> list[str]:

@@ -87,12 +87,8 @@ def _element_rows(found: Diagnosis) -> list[dict[str, Any]]:
                 "Frames": count_text(residual.n_frames),
                 "Leverage": f"{found.element_leverage[i]:.2f}",
                 f"σ ({ENERGY.unit})": ENERGY.value(found.sigma[i]),
-                f"Residual before, median ({ENERGY.error_unit})": _signed(residual.before[1]),
-                "after, quartiles": " ".join(_signed(quartile) for quartile in residual.after),
+                f"Residual before, median ({ENERGY.error_unit})": ENERGY.error(residual.before[1]),
+                "after, quartiles": " ".join(ENERGY.error(quartile) for quartile in residual.after),
             }
         )
     return rows
-
-
-def _signed(value: float) -> str:
-    return f"{value * ENERGY.error_scale:z,.1f}".replace("-", "−")

@@ -8,7 +8,7 @@ import numpy as np
 
 from xfunc_core.analysis.agreement import RANKED_ROWS_OF_ONE
 from xfunc_core.data.pair_table import PairTable
-from xfunc_core.explore.compared import COMPARED, ComparedRows, Source, unavailable
+from xfunc_core.explore.compared import COMPARED, ComparedRows, Source, energy_scales, unavailable
 from xfunc_core.quantities import count_text, counted, plural
 from xfunc_core.references.paired import VASP, PairedReferences, PairedScheme
 
@@ -66,8 +66,7 @@ def _references(source: Source, references: PairedReferences | None, n_kept: int
     if references.undetermined:
         yield f"{', '.join(references.open_elements)} occur in fixed ratios only: their shifts are known in sum, not one by one, and are left blank."
     if references.scheme.is_published and not isinstance(source, PairTable):
-        scales = {dataset.info.energy_scale for dataset in (source.pbe, source.r2scan)}
-        others = sorted(scale or "not said" for scale in scales if not scale.startswith(VASP))
+        others = [scale for scale in energy_scales(source) if not scale.startswith(VASP)]
         if others:
             yield f"These references are of VASP with the potentials of the Materials Project; the energy scale of the data is {' and '.join(others)}, so they may not fit."
 

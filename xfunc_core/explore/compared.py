@@ -158,6 +158,12 @@ class ComparedRows:
         return self.y if self.one_sided else self.y - self.x
 
 
+def energy_scales(source: Source) -> list[str]:
+    """What the energies of both functionals refer to, such as ``["GPAW 26.7"]``, sorted; ``not said`` where the data do not say."""
+    infos = (source.info,) if isinstance(source, PairTable) else (source.pbe.info, source.r2scan.info)
+    return sorted({info.energy_scale or "not said" for info in infos})
+
+
 def unavailable(source: Source, key: str) -> str:
     """Why a source has no rows of a quantity whatever its labels, in a few words; '' if it may have some."""
     if COMPARED[key].of_atoms or key in ("stress", "pressure"):

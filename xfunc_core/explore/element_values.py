@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from xfunc_core.analysis.agreement import Agreement
 from xfunc_core.analysis.groups import Attribution
 from xfunc_core.elements import SYMBOLS, Z_OF
 from xfunc_core.explore.compared import Source
 from xfunc_core.explore.exploration import Exploration
 from xfunc_core.explore.selection import containing, pair_names
-from xfunc_core.explore.statistics import Statistic
+from xfunc_core.explore.statistics import RANKS, Statistic
 from xfunc_core.quantities import Functional, Quantity, count_text, counted, plural, short_text
 
-RANKS = ("spearman", "kendall")
-"""Statistics that need a sort of every group, and so the whole table of elements."""
 ERRORS = ("mae", "rmse", "spread")
 """Statistics that are written in the unit of errors."""
 COUNTS = ("n", "n_materials")
@@ -29,16 +28,19 @@ def elements_of(source: Source) -> list[str]:
 
 def element_values(found: Exploration, shown: Statistic) -> dict[str, float]:
     """A statistic by symbol in order of Z; elements of which too little is known are left out."""
-    agreements = found.by_element if shown.key in RANKS else found.quick_by_element
-    estimates = {symbol: shown.of(one) for symbol, one in agreements.items()}
+    estimates = {symbol: shown.of(one) for symbol, one in _agreed(found, shown).items()}
     return {symbol: estimate.value for symbol, estimate in estimates.items() if estimate.known}
 
 
 def untold_elements(found: Exploration, shown: Statistic) -> dict[str, str]:
     """Why nothing is said of an element that has rows, by symbol in order of Z."""
-    agreements = found.by_element if shown.key in RANKS else found.quick_by_element
-    untold = {symbol: one for symbol, one in agreements.items() if not shown.of(one).known}
+    untold = {symbol: one for symbol, one in _agreed(found, shown).items() if not shown.of(one).known}
     return {symbol: shown.of(one).why or shown.words(one, found.rows.compared.quantity) for symbol, one in untold.items()}
+
+
+def _agreed(found: Exploration, shown: Statistic) -> dict[str, Agreement]:
+    """Agreement by symbol, as quickly as it can be had with this statistic."""
+    return found.by_element if shown.key in RANKS else found.quick_by_element
 
 
 def element_counts(found: Exploration) -> dict[str, int]:

@@ -7,9 +7,8 @@ import pandas as pd
 
 from xfunc_core.analysis.agreement import MIN_MATERIALS
 from xfunc_core.analysis.cluster_errors import MIN_DEGREES, ClusterErrors, cluster_errors
-from xfunc_core.data.pair_table import PairTable
 from xfunc_core.elements import N_REFERENCED, SYMBOLS
-from xfunc_core.explore.compared import Source
+from xfunc_core.explore.compared import Source, energy_scales
 from xfunc_core.quantities import ENERGY, MISSING, count_text, interval_text
 from xfunc_core.references.merged_rows import merged_rows
 from xfunc_core.references.paired import VASP, PairedReferences, PairedScheme
@@ -88,12 +87,12 @@ def _errors(source: Source, both: np.ndarray, present: np.ndarray) -> ClusterErr
 
 def scale_sentence(source: Source) -> str:
     """Why the shifts of these pairs and chgnet's need not agree; '' where both are of VASP."""
-    scales = {"not said"} if isinstance(source, PairTable) else {d.info.energy_scale or "not said" for d in (source.pbe, source.r2scan)}
+    scales = energy_scales(source)
     if all(scale.startswith(VASP) for scale in scales):
         return ""
     return (
         "A shift belongs to the code and its potentials as much as to the functionals: it is large where both change what the core electrons "
-        f"count. The energy scale of these data is {' and '.join(sorted(scales))}; chgnet's AtomRefs are of {VASP} with the potentials of the Materials Project."
+        f"count. The energy scale of these data is {' and '.join(scales)}; chgnet's AtomRefs are of {VASP} with the potentials of the Materials Project."
     )
 
 

@@ -114,6 +114,10 @@ ONE_SIDED: dict[str, Statistic] = {
 """Those of a quantity that has one number for both functionals."""
 
 
+RANKS = ("spearman", "kendall")
+"""Those that need a sort of every group, and so take longest."""
+
+
 def statistics_of(compared: Compared) -> dict[str, Statistic]:
     """The statistics that a quantity has."""
     return ONE_SIDED if compared.one_sided else STATISTICS

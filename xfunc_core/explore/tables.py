@@ -12,9 +12,8 @@ from xfunc_core.analysis.agreement import Agreement
 from xfunc_core.data.tables import DIFFERENCE
 from xfunc_core.elements import SYMBOLS
 from xfunc_core.explore.compared import N_TITLES, Compared
-from xfunc_core.explore.element_values import RANKS
 from xfunc_core.explore.exploration import Exploration
-from xfunc_core.explore.statistics import statistics_of
+from xfunc_core.explore.statistics import RANKS, statistics_of
 from xfunc_core.quantities import MISSING, PENDING, TOO_FEW, Functional, count_text, counted
 
 PARTS = {"Correlation": ("pearson", "spearman", "kendall"), "Shift and line": ("shift", "slope", "spread"), "Errors": ("mae", "rmse")}

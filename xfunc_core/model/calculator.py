@@ -78,7 +78,7 @@ def _flushed_denormals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _threads_worth_using(graph: StructureGraph) -> Iterator[None]:
-    """More threads than a small cell keeps busy wait for each other: on a busy machine relaxations took ten times as long."""
+    """More threads than a small cell keeps busy wait for each other, longest where others want the processor, too."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads_for(float(structure_costs([graph])[0]), before))
     try:

@@ -85,7 +85,7 @@ def residual_figure(table: pd.DataFrame, dark: bool = False) -> go.Figure:
 
 def _add_quartiles(fig: go.Figure, table: pd.DataFrame, when: str, colour: str, column: int) -> None:
     low, median, high = (table[f"{when}_{name}"] * ENERGY.error_scale for name in ("low", "median", "high"))
-    written = [interval_text(_signed, *quartiles) for quartiles in zip(median, low, high, strict=True)]
+    written = [interval_text(ENERGY.error, *row) for row in table[[f"{when}_{name}" for name in ("median", "low", "high")]].to_numpy()]
     fig.add_trace(
         go.Scatter(
             x=median,
@@ -104,11 +104,6 @@ def _add_quartiles(fig: go.Figure, table: pd.DataFrame, when: str, colour: str, 
 
 def _training_frames(table: pd.DataFrame) -> list[str]:
     return [counted(int(n), "training frame") for n in table["n_frames"]]
-
-
-def _signed(error: float) -> str:
-    """An error in `ENERGY.error_unit` that may be below 0."""
-    return f"{error:z,.1f}".replace("-", "−")
 
 
 def _furthest(table: pd.DataFrame, slope: float, intercept: float) -> set[str]:

@@ -21,8 +21,8 @@ def frames_behind_table(runs_root: Path, run_id: str) -> frozenset[str] | None:
     """The same by the id of the run that a table is from; None where files of such runs are gone; empty for a table that is from none."""
     if not run_id:
         return frozenset()
-    run = RunFolder(runs_root / Path(run_id).name)
-    return None if any(_learnt(one) is None for one in _line(run)) else frames_behind(run)
+    learnt = [_learnt(one) for one in _line(RunFolder(runs_root / Path(run_id).name))]
+    return None if None in learnt else frozenset[str]().union(*learnt)
 
 
 def leak_of(run: RunFolder) -> str:
