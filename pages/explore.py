@@ -217,7 +217,10 @@ def _shifts(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None
     show(lambda dark: shift_figure(shifts, "Shift of the reference energy", (f"References: {PairedScheme(asked.scheme).label}", "all pairs, whatever the filter"), dark), "shift", name="explore-shifts", numbers=shifts.reset_index)
     if words := scale_sentence(found.source):
         st.caption(plain(words))
-    element_chart(dict(shifts["shift"]), chosen, key="explore_shifts", title="Shift of the reference energy", unit=ENERGY.unit, counts=dict(shifts["n_frames"]), diverging=True, number_format=ENERGY.value, short_format=short_text)
+    element_chart(
+        dict(shifts["shift"]), chosen, key="explore_shifts", box=_ELEMENTS, title="Shift of the reference energy", unit=ENERGY.unit,
+        counts=dict(shifts["n_frames"]), diverging=True, number_format=ENERGY.value, short_format=short_text,
+    )  # fmt: skip
     table = shift_table(shifts.loc[shifts.index.isin(chosen)] if chosen else shifts)
     _wide(table)
 

@@ -58,6 +58,7 @@ def element_chart(
     chosen: list[str],
     *,
     key: str,
+    box: str = "",
     title: str = "",
     unit: str = "",
     counts: Mapping[str, int] | None = None,
@@ -69,9 +70,9 @@ def element_chart(
     number_format: Callable[[float], str] = "{:.3g}".format,
     short_format: Callable[[float], str] | None = None,
 ) -> None:
-    """Draw the table; a click takes an element into the choice of the `element_box` of that key, or out of it.
+    """Draw the table; a click takes an element into the choice of the `element_box` ``box``, or out of it.
 
-    The other arguments are those of ``periodic_table_figure``.
+    Without ``box`` it is the box with the key of the chart. The other arguments are those of ``periodic_table_figure``.
     """
 
     def draw(dark: bool) -> go.Figure:
@@ -88,7 +89,7 @@ def element_chart(
             key=chart,
             theme=None,
             config={"displayModeBar": False},
-            on_select=lambda: _toggle(key, chart),
+            on_select=lambda: _toggle(box or key, key, chart),
             selection_mode="points",
             alt=f"Periodic table: {title}",
         )
@@ -100,9 +101,9 @@ def _numbers(values: Mapping[str, float], counts: Mapping[str, int] | None, titl
     return found if counts is None else found.assign(n=[counts.get(symbol) for symbol in values])
 
 
-def _toggle(key: str, chart: str) -> None:
+def _toggle(box: str, key: str, chart: str) -> None:
     """Take a clicked element in or out; the next chart has a new key, so that it can be clicked again."""
-    chosen = list(st.session_state.get(key, ()))
+    chosen = list(st.session_state.get(box, ()))
     for point in st.session_state[chart].selection.points:
         symbol = point.get("customdata")
         symbol = symbol[0] if isinstance(symbol, list) and symbol else symbol
@@ -111,7 +112,7 @@ def _toggle(key: str, chart: str) -> None:
         elif symbol in Z_OF:
             chosen.append(symbol)
     st.session_state[_clicks(key)] = st.session_state.get(_clicks(key), 0) + 1
-    _put(key, chosen)
+    _put(box, chosen)
 
 
 def _put(key: str, chosen: list[str]) -> None:

@@ -82,8 +82,8 @@ class Screen:
         button.click()
         return self.run()
 
-    def click_point(self, key: str, frame: int) -> Screen:
-        """Click a point of the figure under that key that carries this frame, and run."""
+    def click_point(self, key: str, frame: int | str) -> Screen:
+        """Click a point of the figure under that key that carries this frame, or this element, and run."""
         [chart] = [chart for chart in self.at.get("plotly_chart") if chart.key == key]
         states = self.at._tree.get_widget_states()
         states.widgets.add(id=chart.proto.id, string_value=json.dumps({"selection": {"points": [{"customdata": frame}], "point_indices": [], "box": [], "lasso": []}}))
