@@ -12,7 +12,7 @@ from chgnet.graph import CrystalGraphConverter
 from chgnet.graph.crystalgraph import CrystalGraph
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.model.graph_batch import GraphBatch, Segments
+from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.samples import Sample, build_samples
 
 MIXED = ("Cu", "Na", "Fe", "Cl")
@@ -92,14 +92,8 @@ def _batch_of(graphs: Sequence[CrystalGraph], dtype: torch.dtype = torch.float64
         bond_vector=torch.tensor(np.array([bond[5] for bond in bonds]), dtype=dtype),
         structure_of_bond=torch.tensor([bond[1] for bond in bonds]),
         n_short=n_short,
-        bonds_by_centre=_segments(np.concatenate([i, j]), len(atoms)),
-        short_by_centre=_segments(np.concatenate([i[:n_short], j[:n_short]]), len(atoms)),
-        angles_by_first=_segments(first, 2 * n_short),
-        angles_by_second=_segments(second, 2 * n_short),
+        bond_i=torch.tensor(i),
+        bond_j=torch.tensor(j),
+        angle_first=torch.tensor(first),
+        angle_second=torch.tensor(second),
     )
-
-
-def _segments(index: np.ndarray, n: int) -> Segments:
-    members = [np.flatnonzero(index == owner) for owner in range(n)]
-    pointers = np.cumsum([0, *map(len, members)])
-    return Segments(torch.tensor(pointers), torch.tensor(np.concatenate([*members, []]).astype(int)), torch.tensor(index))

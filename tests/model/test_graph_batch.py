@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.model.graph_batch import GraphBatch, Segments, collate
+from xfunc_core.model.graph_batch import GraphBatch, collate
 from xfunc_core.model.graphs import StructureGraph, build_graph, build_graphs, geometries
 
 
@@ -53,30 +53,17 @@ def looped(graphs: Sequence[StructureGraph]) -> dict[str, list]:
     }
 
 
-def assert_segments(segments: Segments, index: Sequence[int], n: int) -> None:
-    """Every member once, under its owner, in order."""
-    assert segments.index.tolist() == list(index)
-    assert len(segments.pointers) == n + 1
-    for owner in range(n):
-        members = segments.order[segments.pointers[owner] : segments.pointers[owner + 1]].tolist()
-        assert members == [m for m, o in enumerate(index) if o == owner]
-
-
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_a_batch_holds_its_structures_in_order(graphs: list[StructureGraph], data: st.DataObject) -> None:
     chosen = [g for g in data.draw(st.lists(st.sampled_from(graphs), min_size=1, max_size=4)) if g.n_atoms < 10] or graphs[:1]
     batch, expected = collate(chosen, torch.float64), looped(chosen)
-    n_atoms, k = len(batch.numbers), sum(g.n_short for g in chosen)
-    assert batch.n_structures == len(chosen) and batch.n_short == k
+    assert batch.n_structures == len(chosen) and batch.n_short == sum(g.n_short for g in chosen)
     assert batch.bond_vector.tolist() == expected["vector"]
     assert batch.bond_i.tolist() == expected["i"] and batch.bond_j.tolist() == expected["j"]
     assert batch.structure_of_bond.tolist() == expected["structure"]
-    assert_segments(batch.bonds_by_centre, expected["i"] + expected["j"], n_atoms)
-    assert_segments(batch.short_by_centre, expected["i"][:k] + expected["j"][:k], n_atoms)
+    assert batch.angle_first.tolist() == [first for first, _ in expected["angles"]]
     assert sorted(zip(batch.angle_first.tolist(), batch.angle_second.tolist(), strict=True)) == expected["angles"]
-    assert_segments(batch.angles_by_first, [first for first, _ in expected["angles"]], 2 * k)
-    assert_segments(batch.angles_by_second, batch.angle_second.tolist(), 2 * k)
 
 
 def test_atoms_and_cells_of_a_batch(graphs: list[StructureGraph]) -> None:
@@ -102,7 +89,7 @@ def test_the_angles_of_a_batch_span_what_they_do_in_its_structures(graphs: list[
     ours = cosines(batch.bond_vector[: batch.n_short].numpy(), batch.angle_first.numpy(), batch.angle_second.numpy())
     theirs = [cosines(g.bond_vector[: g.n_short], g.angle_first, g.angle_second) for g in graphs]
     np.testing.assert_allclose(np.sort(ours), np.sort(np.concatenate(theirs)), atol=1e-14)
-    centre = batch.short_by_centre.index
+    centre = torch.cat([batch.bond_i[: batch.n_short], batch.bond_j[: batch.n_short]])
     assert torch.equal(centre[batch.angle_first], centre[batch.angle_second])
 
 
@@ -112,8 +99,8 @@ def test_bond_vectors_are_rounded_once(graphs: list[StructureGraph]) -> None:
 
 def test_a_batch_moves_as_a_whole(graphs: list[StructureGraph]) -> None:
     moved = collate(graphs).to("meta")
-    tensors = [t for part in vars(moved).values() for t in (part if isinstance(part, Segments) else [part]) if isinstance(t, torch.Tensor)]
-    assert len(tensors) == 7 + 4 * 3
+    tensors = [part for part in vars(moved).values() if isinstance(part, torch.Tensor)]
+    assert len(tensors) == 11
     assert all(t.device.type == "meta" for t in tensors)
     assert isinstance(moved, GraphBatch) and moved.n_short == collate(graphs).n_short
 
@@ -121,4 +108,3 @@ def test_a_batch_moves_as_a_whole(graphs: list[StructureGraph]) -> None:
 def test_a_batch_of_one_cell_without_angles() -> None:
     batch = collate([build_graph(np.array([55]), np.eye(3) * 5.5, np.zeros((1, 3)))])
     assert (batch.n_short, len(batch.angle_first), len(batch.bond_vector)) == (0, 0, 3)
-    assert batch.angles_by_first.pointers.tolist() == [0]

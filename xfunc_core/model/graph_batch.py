@@ -1,4 +1,4 @@
-"""Crystal graphs of many structures as one: flat tensors, and for every sum the rows that go into it.
+"""Crystal graphs of many structures as one: flat tensors, and for every sum who owns the rows that go into it.
 
 Atoms stand structure after structure. Bonds do so twice: first those within 3 Å of all structures, then the others, so that
 what only short bonds need works on a prefix. Of U bonds, K of them short, the directed bond d < U is bond d as it stands and
@@ -7,32 +7,16 @@ U + d its reverse; among the short ones d < K and K + d.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.model.graphs import StructureGraph
-
-
-class Segments(NamedTuple):
-    """M members that belong to n owners, in compressed rows: the members of owner k are ``order[pointers[k]:pointers[k + 1]]``.
-
-    Attributes:
-        pointers: shape (n + 1,), int64.
-        order: the members sorted by owner, and within one by their number, shape (M,), int64.
-        index: the owner of each member, shape (M,), int64.
-    """
-
-    pointers: Tensor
-    order: Tensor
-    index: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +32,10 @@ class GraphBatch:
         bond_vector: from the start to the end of each bond in Å, shape (U, 3), float32 unless asked otherwise.
         structure_of_bond: shape (U,).
         n_short: K.
-        bonds_by_centre: the 2 U directed bonds by the atom where they start; their index is ``bond_i`` and ``bond_j`` in turn.
-        short_by_centre: the same of the 2 K directed short bonds.
-        angles_by_first: the angles by their first directed short bond, of 2 K; they are sorted by it.
-        angles_by_second: the angles by their second.
+        bond_i: atom where each bond starts, shape (U,).
+        bond_j: atom where each bond ends, shape (U,).
+        angle_first: first directed short bond of each angle, of 2 K; ascending, shape (G,).
+        angle_second: second directed short bond of each angle, shape (G,).
     """
 
     numbers: Tensor
@@ -62,51 +46,33 @@ class GraphBatch:
     bond_vector: Tensor
     structure_of_bond: Tensor
     n_short: int
-    bonds_by_centre: Segments
-    short_by_centre: Segments
-    angles_by_first: Segments
-    angles_by_second: Segments
+    bond_i: Tensor
+    bond_j: Tensor
+    angle_first: Tensor
+    angle_second: Tensor
 
     @property
     def n_structures(self) -> int:
         """S."""
         return len(self.n_atoms)
 
-    @property
-    def bond_i(self) -> Tensor:
-        """Atom where each bond starts, shape (U,)."""
-        return self.bonds_by_centre.index[: len(self.bond_vector)]
-
-    @property
-    def bond_j(self) -> Tensor:
-        """Atom where each bond ends, shape (U,)."""
-        return self.bonds_by_centre.index[len(self.bond_vector) :]
-
-    @property
-    def angle_first(self) -> Tensor:
-        """First directed short bond of each angle, ascending, shape (G,)."""
-        return self.angles_by_first.index
-
-    @property
-    def angle_second(self) -> Tensor:
-        """Second directed short bond of each angle, shape (G,)."""
-        return self.angles_by_second.index
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> GraphBatch:
+    def to(self, device: torch.device | str) -> GraphBatch:
         """The same batch on another device."""
+        moved = {name: sent(part, device) if isinstance(part, Tensor) else part for name, part in vars(self).items()}
+        return GraphBatch(**moved)
 
-        def moved(part: Any) -> Any:
-            if isinstance(part, Segments):
-                return Segments(*map(moved, part))
-            return part.to(device, non_blocking=non_blocking) if isinstance(part, Tensor) else part
 
-        return GraphBatch(**{field.name: moved(getattr(self, field.name)) for field in dataclasses.fields(self)})
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor of this machine's memory on a device; on its way to a GPU while the host goes on, which an ordinary copy would not let it do."""
+    if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def collate(graphs: Sequence[StructureGraph], dtype: torch.dtype = torch.float32) -> GraphBatch:
     """One batch, on the CPU, of at least one graph; ``dtype`` is that of the bond vectors."""
     n_atoms, n_short = _counts(g.n_atoms for g in graphs), _counts(g.n_short for g in graphs)
-    structures, k = np.arange(len(graphs)), int(n_short.sum())
+    structures = np.arange(len(graphs))
     structure_of_atom = np.repeat(structures, n_atoms)
     structure_of_bond = np.concatenate(
         [np.repeat(structures, n_short), np.repeat(structures, _counts(g.n_bonds for g in graphs) - n_short)]
@@ -115,7 +81,6 @@ def collate(graphs: Sequence[StructureGraph], dtype: torch.dtype = torch.float32
     numbers = np.concatenate([g.numbers for g in graphs], dtype=np.int64)
     bond_i, bond_j = (_short_first(graphs, name) + first_atom for name in ("bond_i", "bond_j"))
     angle_first, angle_second = _angles(graphs, n_short)
-    total = int(n_atoms.sum())
     return GraphBatch(
         numbers=torch.from_numpy(numbers),
         structure_of_atom=torch.from_numpy(structure_of_atom),
@@ -124,11 +89,11 @@ def collate(graphs: Sequence[StructureGraph], dtype: torch.dtype = torch.float32
         volume=torch.tensor([g.volume for g in graphs], dtype=torch.float64),
         bond_vector=torch.from_numpy(_short_first(graphs, "bond_vector")).to(dtype),
         structure_of_bond=torch.from_numpy(structure_of_bond),
-        n_short=k,
-        bonds_by_centre=_segments(np.concatenate([bond_i, bond_j]), total),
-        short_by_centre=_segments(np.concatenate([bond_i[:k], bond_j[:k]]), total),
-        angles_by_first=_segments(angle_first, 2 * k),
-        angles_by_second=_segments(angle_second, 2 * k),
+        n_short=int(n_short.sum()),
+        bond_i=torch.from_numpy(bond_i),
+        bond_j=torch.from_numpy(bond_j),
+        angle_first=torch.from_numpy(angle_first),
+        angle_second=torch.from_numpy(angle_second),
     )
 
 
@@ -164,14 +129,6 @@ def _angles(graphs: Sequence[StructureGraph], n_short: np.ndarray) -> tuple[np.n
     shift, turn = _starts(n_short)[structure], n_short[structure]
     reverse_shift = shift + n_short.sum() - turn
     return tuple(d + np.where(d < turn, shift, reverse_shift) for d in (first, second))
-
-
-def _segments(index: np.ndarray, n_owners: int) -> Segments:
-    """Members by owner; a sparse matrix in compressed rows is a counting sort, in linear time."""
-    members = np.arange(len(index), dtype=np.int32)
-    rows = csr_array((np.ones(len(index), dtype=np.int8), (index.astype(np.int32), members)), shape=(n_owners, len(index)))
-    pointers, order = (torch.from_numpy(array.astype(np.int64)) for array in (rows.indptr, rows.indices))
-    return Segments(pointers, order, torch.from_numpy(index))
 
 
 def _composition(numbers: np.ndarray, structure: np.ndarray, n_atoms: np.ndarray) -> np.ndarray:

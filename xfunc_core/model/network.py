@@ -145,7 +145,8 @@ def _embed_angles(w: Weights, batch: GraphBatch, direction: Tensor) -> Angles:
     cosine = (direction.index_select(0, batch.angle_first) * direction.index_select(0, batch.angle_second)).sum(1)
     edges = Edges(batch.angle_first, batch.angle_second % batch.n_short)
     basis = angle_basis(cosine, w["angle_basis_expansion.fourier_expansion.frequencies"])
-    return Angles(expanded(basis, w["angle_embedding.weight"]), edges, batch.short_by_centre.index)
+    centre = torch.cat([batch.bond_i[: batch.n_short], batch.bond_j[: batch.n_short]])
+    return Angles(expanded(basis, w["angle_embedding.weight"]), edges, centre)
 
 
 def _read_out(w: Weights, atoms: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ def _forces_and_stress(batch: GraphBatch, vectors: Tensor, slope: Tensor, task: 
     """Forces (A, 3) in eV/Å and stress (S, 3, 3) in GPa from dE/d(bond vector), shape (U, 3)."""
     out = {}
     if "f" in task:  # a bond's vector grows when its end moves along, and shrinks when its start does
-        out["f"] = sum_by_owner(torch.cat([slope, -slope]), batch.bonds_by_centre.index, len(batch.numbers))
+        out["f"] = sum_by_owner(torch.cat([slope, -slope]), torch.cat([batch.bond_i, batch.bond_j]), len(batch.numbers))
     if "s" in task:
         virial = vectors[:, :, None] * slope[:, None, :]
         total = sum_by_owner(virial, batch.structure_of_bond, len(batch.volume))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from xfunc_core.model.graph_batch import sent
 from xfunc_core.model.samples import Sample
 from xfunc_core.training.settings import FinetuneSettings
 
@@ -29,10 +30,10 @@ class Targets:
     def of(cls, samples: Sequence[Sample], device: torch.device) -> Targets:
         """Gather the labels of a batch."""
         return cls(
-            e=torch.tensor([sample.energy for sample in samples], dtype=torch.float64).to(device),
-            f=torch.cat([sample.forces for sample in samples]).to(device),
-            s=torch.stack([sample.stress for sample in samples]).to(device),
-            m=torch.cat([sample.magmoms for sample in samples]).to(device),
+            e=sent(torch.tensor([sample.energy for sample in samples], dtype=torch.float64), device),
+            f=sent(torch.cat([sample.forces for sample in samples]), device),
+            s=sent(torch.stack([sample.stress for sample in samples]), device),
+            m=sent(torch.cat([sample.magmoms for sample in samples]), device),
         )
 
 
