@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -54,23 +54,26 @@ def predict(model: Engine, samples: Sequence[Sample], tell: Tell = _silent) -> P
         samples: any number.
         tell: called with the number of frames done and of all, after each batch.
     """
-    parts = list(_outputs(model, [sample.graph for sample in samples], "efsm", tell))
-    join = {key: np.concatenate([part[key] for part in parts]) if parts else np.empty(0) for key in "efsm"}
-    return Predictions(join["e"], join["f"].reshape(-1, 3), matrix_to_voigt(join["s"].reshape(-1, 3, 3)), join["m"])
+    out = _outputs(model, [sample.graph for sample in samples], "efsm", tell)
+    return Predictions(out["e"], out["f"].reshape(-1, 3), matrix_to_voigt(out["s"].reshape(-1, 3, 3)), out["m"])
 
 
 def predict_energies(model: Engine, graphs: Sequence[StructureGraph], tell: Tell = _silent) -> np.ndarray:
     """Energies alone in eV/atom, references included, shape (F,): several times faster than `predict`, whose arguments it takes."""
-    return np.concatenate([np.empty(0), *(part["e"] for part in _outputs(model, graphs, "e", tell))])
+    return _outputs(model, graphs, "e", tell)["e"]
 
 
-def _outputs(model: Engine, graphs: Sequence[StructureGraph], task: str, tell: Tell) -> Iterator[dict[str, np.ndarray]]:
-    """What the model gives for consecutive structures, as many at once as the budget allows."""
+def _outputs(model: Engine, graphs: Sequence[StructureGraph], task: str, tell: Tell) -> dict[str, np.ndarray]:
+    """What the model gives for consecutive structures, as many at once as the budget allows.
+
+    Outputs are read after the last batch: to read one would have a GPU wait for the next. So a GPU may be a few batches behind what is told.
+    """
     device, dtype = model.references.device, next(model.network.parameters()).dtype
+    parts: list[dict[str, torch.Tensor]] = []
     done = 0
     for batch in split(np.arange(len(graphs)), structure_costs(graphs), BATCH_COST[device.type]):
         with torch.no_grad():
-            out = model(collate([graphs[i] for i in batch], dtype).to(device), task)
-        yield {key: value.cpu().numpy() for key, value in out.items()}
+            parts.append(model(collate([graphs[i] for i in batch], dtype).to(device), task))
         done += len(batch)
         tell(done, len(graphs))
+    return {key: torch.cat([part[key] for part in parts]).cpu().numpy() if parts else np.empty(0) for key in task}
