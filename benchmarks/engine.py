@@ -35,9 +35,10 @@ from benchmarks.engine_agreement import Outputs, agreement, geometry, loss_of, u
 from xfunc_core.answers.answer import text_table
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graphs import StructureGraph
+from xfunc_core.model.named import SHIPPED, shipped_checkpoint
 from xfunc_core.model.network import Engine
 from xfunc_core.model.packing import structure_costs
-from xfunc_core.model.weights import SHIPPED, load_engine, shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 

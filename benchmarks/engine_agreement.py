@@ -20,8 +20,9 @@ from torch import Tensor
 from xfunc_core.data.library import install_bundled, list_datasets
 from xfunc_core.model.graph_batch import GraphBatch, collate
 from xfunc_core.model.graphs import StructureGraph, build_graph
+from xfunc_core.model.named import shipped_checkpoint
 from xfunc_core.model.network import Engine
-from xfunc_core.model.weights import load_engine, shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 
 SIZES = (2, 40, 12, 24, 6, 32, 4, 20, 8, 16)
 WEIGHTS = {"e": 2.0, "f": 1.0, "s": 0.1, "m": 0.1}

@@ -138,7 +138,7 @@ def test_learning_curve_ends_at_the_whole_subset(call: Call) -> None:
 
 
 def test_silent_holes_of_shipped_models_are_told_and_predictions_go_with_the_dataset(call: Call, home: Path, tmp_path: Path) -> None:
-    from xfunc_core.model.weights import shipped_checkpoint
+    from xfunc_core.model.named import shipped_checkpoint
 
     crystal = '{n}\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 energy=-8.0 pbc="T T T"\n{a} 0 0 0\n{b} 2 2 2\n'
     (tmp_path / "holes.xyz").write_text("".join(crystal.format(n=2, a=a, b=b) for a, b in (("Yb", "O"), ("Na", "Po"), ("Na", "Cl"))))

@@ -118,7 +118,7 @@ def test_predictions_are_what_upstream_predicts(dft: Dataset, one_thread: None) 
 
 
 def test_file_whose_hash_names_the_store_is_the_one_that_predicts() -> None:
-    from xfunc_core.model.weights import shipped_checkpoint
+    from xfunc_core.model.named import shipped_checkpoint
 
     assert model_sha256() == hashlib.sha256(shipped_checkpoint("0.3.0").read_bytes()).hexdigest()
 

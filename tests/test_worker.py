@@ -116,7 +116,7 @@ def without_seconds(run: RunFolder) -> list[dict]:
 def test_finished_run_leaves_everything_behind(finished: RunFolder) -> None:
     assert finished.state() is RunState.FINISHED
     learnt_from = json.loads((finished.path.parent.parent / "datasets" / "few" / "dataset.json").read_text())
-    assert results(finished)[0]["dataset"] == {"name": "few", "content_sha256": learnt_from["content_sha256"]}
+    assert results(finished)[0]["dataset"] == {key: learnt_from[key] for key in ("name", "content_sha256", "functional", "energy_scale")}
     for file in ("config_file", "split", "references", "progress_file", "log_file", "checkpoint", "model", "metrics", "predictions", "outcome_file"):
         assert getattr(finished, file).stat().st_size > 0, file
     assert [path.name for path in finished.path.iterdir() if path.name.startswith(".")] == []  # no reserve, nothing half written

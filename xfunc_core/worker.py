@@ -179,7 +179,7 @@ def _run(folder: RunFolder, settings: FinetuneSettings, dataset: Dataset, proces
     save_engine(job.trainer.model, model, epoch=job.trainer.best_epoch)
     write_atomic(folder.model, model.getvalue())
     timing = {"device": settings.device, "seconds": seconds, "atoms_trained": job.plan.atoms_per_epoch * settings.epochs}
-    learnt_from = {"name": settings.dataset, "content_sha256": dataset.info.content_sha256}
+    learnt_from = {"name": settings.dataset} | {key: getattr(dataset.info, key) for key in ("content_sha256", "functional", "energy_scale")}
     folder.write_json(folder.metrics, {**finetune.metrics(job, predictions), "dataset": learnt_from, "timing": timing})
     log.info("Finished; the best epoch was %d.", job.trainer.best_epoch)
 

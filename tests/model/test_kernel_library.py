@@ -14,7 +14,8 @@ import torch
 from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graphs import build_graph
-from xfunc_core.model.weights import load_engine, shipped_checkpoint
+from xfunc_core.model.named import shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 
 needs_kernels = pytest.mark.skipif(kernels().library is None, reason=kernels().reason)
 
@@ -29,7 +30,8 @@ COMPUTE = """
 import numpy as np, torch
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graphs import build_graph
-from xfunc_core.model.weights import load_engine, shipped_checkpoint
+from xfunc_core.model.named import shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 engine = load_engine(shipped_checkpoint("0.3.0"))
 graph = build_graph(np.array([11, 17]), np.eye(3) * 3.5, np.array([[0, 0, 0], [1.8, 1.75, 1.75]]))
 outs = []

@@ -23,9 +23,10 @@ from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.graph_batch import GraphBatch, collate
 from xfunc_core.model.graphs import build_graph
 from xfunc_core.model.initial import load_pretrained, scratch
+from xfunc_core.model.named import SHIPPED, shipped_checkpoint
 from xfunc_core.model.network import Engine
 from xfunc_core.model.samples import Sample
-from xfunc_core.model.weights import SHIPPED, load_engine, shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 
 needs_kernels = pytest.mark.skipif(kernels().library is None, reason=kernels().reason)
 GPA = 160.21766208

@@ -20,8 +20,9 @@ from xfunc_core.data.dataset import Dataset
 from xfunc_core.errors import DataError
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graphs import build_graph
+from xfunc_core.model.named import SHIPPED, shipped_checkpoint
 from xfunc_core.model.network import Engine
-from xfunc_core.model.weights import SHIPPED, load_engine, save_engine, shipped_checkpoint
+from xfunc_core.model.weights import load_engine, save_engine
 
 
 @pytest.fixture(params=list(SHIPPED))

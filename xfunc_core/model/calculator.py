@@ -13,9 +13,10 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, CalculatorSetupError, all_changes
 
 from xfunc_core.data.frame import matrix_to_voigt
+from xfunc_core.model.device import usable_device
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graphs import GraphError, StructureGraph, build_graph
-from xfunc_core.model.initial import load_pretrained
+from xfunc_core.model.named import PRETRAINED, named_model
 from xfunc_core.model.network import Engine
 from xfunc_core.model.packing import structure_costs, threads_for
 from xfunc_core.model.weights import load_engine
@@ -35,19 +36,22 @@ class CHGNetCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "forces", "stress", "magmoms"]
 
     def __init__(self, model: Engine | Path | str | None = None, device: str = "cpu", **options: Any) -> None:
-        """Set up for a model, a checkpoint that chgnet or xfunc wrote, or CHGNet 0.3.0 if it is None.
+        """Set up for a model.
 
         Args:
-            model: what computes.
-            device: where, as torch names it.
+            model: what computes, CHGNet 0.3.0 if it is None; or its name: one of chgnet's (``0.3.0``, ``r2scan``, ``0.2.0``), a run's
+                id or folder, or the path of a checkpoint that chgnet or xfunc wrote.
+            device: where: ``cpu``, ``cuda`` or ``cuda:0``.
             options: those of ASE's ``Calculator``.
 
         Raises:
-            DataError: the checkpoint cannot be used.
+            DataError: there is no such model, or the checkpoint cannot be used.
+            ConfigError: the device is none that CHGNet runs on here.
+            RunError: the run has no model yet, or the GPU is not there.
         """
         super().__init__(**options)
-        found = load_pretrained() if model is None else model
-        self.model = (found if isinstance(found, Engine) else load_engine(Path(found))).to(device)
+        where = usable_device(device)
+        self.model = (model if isinstance(model, Engine) else load_engine(named_model(str(model or PRETRAINED)).path)).to(where)
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Sequence[str] | None = None, system_changes: Sequence[str] = all_changes

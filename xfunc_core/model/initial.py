@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from xfunc_core.model.chgnet import new_network
+from xfunc_core.model.named import shipped_checkpoint
 from xfunc_core.model.network import Engine
-from xfunc_core.model.weights import load_engine, shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 
 PRETRAINED = "chgnet 0.3.0"
 """Trained on MPtrj, GGA and GGA+U (Deng et al. 2023): what M2, M3 and M4 start from."""

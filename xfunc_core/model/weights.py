@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,13 +23,6 @@ from xfunc_core.model.network import Engine
 from xfunc_core.model.operations import WIDTH
 from xfunc_core.model.samples import ATOM_GRAPH_CUTOFF, BOND_GRAPH_CUTOFF
 from xfunc_core.model.saved import WRONG_CONTENT, read_saved
-
-SHIPPED = {
-    "0.3.0": "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
-    "r2scan": "pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
-    "0.2.0": "pretrained/0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",
-}
-"""Checkpoints that come with chgnet, by upstream's names."""
 
 _ARCHITECTURE: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("atom_fea_dim", "bond_fea_dim", "angle_fea_dim", "atom_conv_hidden_dim", "bond_conv_hidden_dim"), (WIDTH,)),
@@ -52,13 +44,6 @@ _ARCHITECTURE: dict[str, tuple[Any, ...]] = {
 """What the engine computes: for each of CHGNet's arguments the values it takes."""
 _REFERENCES = "composition_model.fc.weight"
 _OUTPUT_BIAS = "atom_conv_layers.0.mlp_out.layers.1.bias"
-
-
-def shipped_checkpoint(name: str) -> Path:
-    """The file of a checkpoint that comes with chgnet: ``0.3.0``, ``r2scan`` or ``0.2.0``."""
-    package = find_spec("chgnet")
-    assert package is not None and package.submodule_search_locations
-    return Path(package.submodule_search_locations[0]) / SHIPPED[name]
 
 
 def load_engine(path: Path, trainable_references: bool = False) -> Engine:

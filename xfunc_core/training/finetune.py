@@ -18,6 +18,7 @@ from xfunc_core.analysis.metrics import error_summary
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.home import graph_cache
 from xfunc_core.errors import DataError, RunError
+from xfunc_core.model.device import usable_device
 from xfunc_core.model.initial import PRETRAINED, load_pretrained, scratch
 from xfunc_core.model.network import Engine
 from xfunc_core.model.predict import Predictions, predict, predict_energies
@@ -215,10 +216,9 @@ def _initial_model(settings: FinetuneSettings, references: ElementReferences) ->
 
 def _device(name: str, precision: str = "float32") -> torch.device:
     torch.set_flush_denormal(True)  # some CPU kernels run a hundred times slower on denormals
-    if name != "cuda":
-        return torch.device(name)
-    if not torch.cuda.is_available():
-        raise RunError("This machine offers no CUDA GPU to PyTorch: choose the CPU, or install the CUDA build of torch.")
+    device = usable_device(name)
+    if device.type != "cuda":
+        return device
     if local_rank() >= torch.cuda.device_count():
         raise RunError(
             f"This run may use {counted(torch.cuda.device_count(), 'GPU')}, and each process needs one of its own: ask for fewer processes."
