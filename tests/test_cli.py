@@ -294,6 +294,18 @@ def test_errors_are_those_of_the_saved_predictions(finished: dict[str, Any], cal
                     assert errors[stage][key]["rmse"] == pytest.approx(np.sqrt((gap**2).mean()), rel=1e-6)
 
 
+def test_a_runs_model_predicts_what_the_run_saved(finished: dict[str, Any], call: Call, tmp_path: Path) -> None:
+    code, _, err = call("predict", R2SCAN, "--model", finished["run"], "--out", tmp_path / "out.json")
+    assert code == 0, err
+    document = json.loads((tmp_path / "out.json").read_text())
+    said = {frame["frame_id"]: frame for frame in document["frames"]}
+    assert document["model"] == finished["run"]
+    with np.load(Path(finished["path"]) / "predictions.npz") as arrays:
+        found = [said[frame_id] for frame_id in arrays["test/frame_id"]]
+        for key, values in (("energy_per_atom", [f["energy_per_atom"] for f in found]), ("forces", np.concatenate([f["forces"] for f in found])), ("stress", [f["stress"] for f in found])):
+            np.testing.assert_allclose(values, arrays[f"test/trained/{key.removesuffix('_per_atom')}"], atol=1e-4)  # float32 in other batches
+
+
 def test_evaluate_shows_three_stages_with_n_mae_and_rmse_in_the_units_of_errors(finished: dict[str, Any], call: Call) -> None:
     code, out, err = call("evaluate", finished["run"])
     energy = finished["errors"]["test"]["trained"]["energy"]

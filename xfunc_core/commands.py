@@ -1,6 +1,6 @@
 """What can be written on the command line, its help, and which answer each command asks for.
 
-Those on data are in `commands_data` and `commands_frames`.
+Those on data are in `commands_data` and `commands_frames`, those that ask a model in `commands_models`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xfunc_core import commands_data, commands_frames
-from xfunc_core.answers import predictions, references, runs, sweeps, training
+from xfunc_core import commands_data, commands_frames, commands_models
+from xfunc_core.answers import references, runs, sweeps, training
 from xfunc_core.answers.answer import Answer, Say
 from xfunc_core.command_parser import PROGRAM, Parser, UsageError, add_command
 from xfunc_core.data.home import home
@@ -31,7 +31,6 @@ from xfunc_core.references.tables import TableFormat
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.identity import Identity
 from xfunc_core.runs.locking import exclusive
-from xfunc_core.runs.results import PARTS
 from xfunc_core.runs.state import RunState
 from xfunc_core.training.settings import BATCHES, DEVICES, PRECISIONS, FinetuneSettings
 from xfunc_core.training.sweep import BUDGETS, EQUAL_STEPS
@@ -66,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line. A parsed command has ``run``, which takes the options and a `Say`."""
     whole = Parser(PROGRAM, description=_DESCRIPTION.format(program=PROGRAM, home=home()), epilog=_EPILOG.format(program=PROGRAM))
     added = whole.add_subparsers(metavar="COMMAND", required=True)
-    for add in (*commands_data.COMMANDS, *commands_frames.COMMANDS, _predict, _references, _finetune, _runs, _evaluate, _sweep, _scaling):
+    for add in (*commands_data.COMMANDS, *commands_frames.COMMANDS, *commands_models.COMMANDS, _references, _finetune, _runs, _sweep, _scaling):
         add(added)
     return whole
 
@@ -88,14 +87,6 @@ def _references(added: Any) -> None:
     command.add_argument("--import", dest="imported", default="", metavar="FILE", help=f"compare with the table in a file ({', '.join(f.value for f in TableFormat)}), as the scheme 'table'")
     command.add_argument("--export", nargs=2, metavar=("FORMAT", "FILE"), help=f"write one scheme's energies for another program: {', '.join(f.value for f in TableFormat)}")
     _setting_options(command, _FOR_REFERENCES)
-
-
-def _predict(added: Any) -> None:
-    examples = ["xfunc-dft-r2scan", "my-r2scan --background"]
-    note = "Energies are kept by the content of the dataset and of the model, so that nothing is evaluated twice. An interrupted run goes on where it stopped."
-    command = add_command(added, "predict", lambda o, say: predictions.predict(o.dataset, o.background, say), "Have the pretrained model evaluate a dataset once, for the references.", examples, note)
-    command.add_argument("dataset")
-    command.add_argument("--background", action="store_true", help="leave it to the background and return at once")
 
 
 def _finetune(added: Any) -> None:
@@ -131,15 +122,6 @@ def _runs(added: Any) -> None:
     command.add_argument("--lines", type=int, default=200, help="of the log")
     command.add_argument("--wait", action="store_true", help="after --resume, stay until it ends")
     command.add_argument("--here", action="store_true", help="after --resume, do the work in this process")
-
-
-def _evaluate(added: Any) -> None:
-    examples = ["RUN", "RUN --part validation", "RUN xfunc-dft-r2scan", "pretrained matpes-elements-pbe", "best.pth.tar my-r2scan"]
-    note = "Errors: energy meV/atom, force meV/Å (each component), stress GPa (each component), magnetic moment μB (each atom); N counts those."
-    command = add_command(added, "evaluate", lambda o, say: training.evaluate(o.model, o.dataset, o.part, say), "Show a run's errors before and after training, or evaluate a model on a whole dataset.", examples, note)
-    command.add_argument("model", help="a run, the path of a CHGNet checkpoint, or 'pretrained'")
-    command.add_argument("dataset", nargs="?", help="evaluate on every frame of this dataset instead of the run's own parts")
-    command.add_argument("--part", choices=list(PARTS), default="test", help="of the run's split")
 
 
 def _sweep(added: Any) -> None:

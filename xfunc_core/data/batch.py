@@ -97,6 +97,17 @@ class FrameBatch:
                 **{name: getattr(self, name)[atoms] for name in _OF_AN_ATOM},
             )
 
+    def take(self, frames: np.ndarray) -> FrameBatch:
+        """Those of the frames alone, in this order."""
+        n_atoms, first = self.n_atoms[frames], self.first_atom[frames]
+        atoms = np.repeat(first - (np.cumsum(n_atoms) - n_atoms), n_atoms) + np.arange(n_atoms.sum())
+        columns = {name: getattr(self, name) for name in _OF_A_FRAME}
+        return replace(
+            self,
+            **{name: column[frames] if isinstance(column, np.ndarray) else [column[i] for i in frames] for name, column in columns.items()},
+            **{name: getattr(self, name)[atoms] for name in _OF_AN_ATOM},
+        )
+
     @classmethod
     def of(cls, frames: Sequence[Frame]) -> FrameBatch:
         """Flatten frames of one functional, at least one."""

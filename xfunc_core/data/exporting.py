@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
@@ -104,7 +104,7 @@ def export(
         raise DataError(f"There is no frame to export from {dataset.info.title}: widen the filter.")
     done = 0
     try:
-        with _opened(target) as file:
+        with whole_file(target) if isinstance(target, Path) else nullcontext(target) as file:
             for n_frames, text in _WRITERS[format](dataset, wanted):
                 file.write(text)
                 done += n_frames
@@ -116,11 +116,8 @@ def export(
 
 
 @contextmanager
-def _opened(target: Path | BinaryIO) -> Iterator[BinaryIO]:
-    """Where to write; a path gets its file when all is written."""
-    if not isinstance(target, Path):
-        yield target
-        return
+def whole_file(target: Path) -> Iterator[BinaryIO]:
+    """Where to write; the path gets its file when all is written, and stays as it was if that fails."""
     unfinished = target.with_name(f".export-{secrets.token_hex(8)}.part")
     try:
         with unfinished.open("xb") as file:

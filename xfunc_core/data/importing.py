@@ -17,6 +17,7 @@ from xfunc_core.data.folders import taken
 from xfunc_core.data.formats.ase_db import read_ase_db
 from xfunc_core.data.formats.detection import detect
 from xfunc_core.data.formats.extxyz import read_extxyz
+from xfunc_core.data.formats.functional_names import Said
 from xfunc_core.data.formats.matpes_batches import read_matpes_in_batches
 from xfunc_core.data.formats.mptrj import read_mptrj
 from xfunc_core.data.formats.opening import open_file
@@ -33,7 +34,7 @@ from xfunc_core.quantities import Functional, count_text, counted, plural
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
-Reader = Callable[[Path, Functional | None], Iterator[Item]]
+Reader = Callable[[Path, Said], Iterator[Item]]
 READERS: dict[str, Reader] = {"matpes": read_matpes_in_batches, "mptrj": read_mptrj, "extxyz": read_extxyz, "ase-db": read_ase_db, "vasp": read_vasp, "structures": read_structures, "materials-project": read_thermo}
 """Every format xfunc reads: add a function here and pages, CLI and tests know it."""
 FOLDERS: dict[str, Callable[[Path], Iterator[Path]]] = {"vasp": vasp_files, "structures": structure_files}

@@ -54,8 +54,15 @@ def predict(model: Engine, samples: Sequence[Sample], tell: Tell = _silent) -> P
         samples: any number.
         tell: called with the number of frames done and of all, after each batch.
     """
-    out = _outputs(model, [sample.graph for sample in samples], "efsm", tell)
-    return Predictions(out["e"], out["f"].reshape(-1, 3), matrix_to_voigt(out["s"].reshape(-1, 3, 3)), out["m"])
+    return predict_graphs(model, [sample.graph for sample in samples], "efsm", tell)
+
+
+def predict_graphs(model: Engine, graphs: Sequence[StructureGraph], task: str, tell: Tell = _silent) -> Predictions:
+    """Predict what ``task`` asks for, of energy, forces, stress and magnetic moments the letters; the rest is NaN. See `predict`."""
+    n_frames, n_atoms = len(graphs), sum(graph.n_atoms for graph in graphs)
+    absent = {"e": np.full(n_frames, np.nan), "f": np.full((n_atoms, 3), np.nan), "s": np.full((n_frames, 3, 3), np.nan), "m": np.full(n_atoms, np.nan)}
+    out = absent | (_outputs(model, graphs, task, tell) if graphs else {})
+    return Predictions(out["e"], out["f"], matrix_to_voigt(out["s"]), out["m"])
 
 
 def predict_energies(model: Engine, graphs: Sequence[StructureGraph], tell: Tell = _silent) -> np.ndarray:

@@ -20,13 +20,12 @@ import numpy as np
 
 from xfunc_core.data.formats import values
 from xfunc_core.data.formats.extxyz import EV_PER_A3_TO_GPA, FUNCTIONAL_KEYS, ID_KEYS, MATERIAL_KEYS
-from xfunc_core.data.formats.functional_names import settle_named
+from xfunc_core.data.formats.functional_names import Said, settle_named
 from xfunc_core.data.formats.json_stream import read_members
 from xfunc_core.data.formats.opening import head
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 MAX_VALUE = 64 << 20
@@ -41,7 +40,7 @@ Row = dict[str, Any]
 """A row of a database by ASE's names; arrays are flat, absent values None."""
 
 
-def read_ase_db(path: Path, functional: Functional | None = None) -> Iterator[Frame | Rejected | Note]:
+def read_ase_db(path: Path, functional: Said = None) -> Iterator[Frame | Rejected | Note]:
     """Yield a Frame or a Rejected for every row, by id, and notes on what was assumed.
 
     Args:
@@ -70,7 +69,7 @@ def read_ase_db(path: Path, functional: Functional | None = None) -> Iterator[Fr
         yield frame
 
 
-def _frame(row: Row, named: Mapping[str, Any], frame_id: str, said: Functional | None, where: str) -> Frame:
+def _frame(row: Row, named: Mapping[str, Any], frame_id: str, said: Said, where: str) -> Frame:
     masked: list[str] = []
     numbers = _atomic_numbers(row.get("numbers"))
     n_atoms = len(numbers)

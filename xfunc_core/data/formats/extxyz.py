@@ -15,12 +15,12 @@ import numpy as np
 
 from xfunc_core.data.formats import comment_line, values
 from xfunc_core.data.formats.comment_line import Info
-from xfunc_core.data.formats.functional_names import settle_named
+from xfunc_core.data.formats.functional_names import Said, settle_named
 from xfunc_core.data.formats.opening import open_lines
 from xfunc_core.data.frame import Frame, Note, Rejected, matrix_to_voigt
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional, counted
+from xfunc_core.quantities import counted
 
 EV_PER_A3_TO_GPA = 160.21766208
 """GPa in one eV/Å³ (CODATA 2014, as in ASE)."""
@@ -42,7 +42,7 @@ _PLAIN = "species:S:1:pos:R:3"
 Columns = dict[str, list[list[str]]]
 
 
-def read_extxyz(path: Path, functional: Functional | None = None) -> Iterator[Frame | Rejected | Note]:
+def read_extxyz(path: Path, functional: Said = None) -> Iterator[Frame | Rejected | Note]:
     """Yield a Frame or a Rejected for every frame, in file order, and notes on the keys that were used.
 
     Args:
@@ -101,7 +101,7 @@ def _columns(info: Info, atoms: list[str]) -> Columns:
     return {name: [row[first : first + width] for row in rows] for name, first, width in zip(fields[::3], starts, widths, strict=False)}
 
 
-def _frame(info: Info, columns: Columns, frame_id: str, said: Functional | None, where: str) -> Frame:
+def _frame(info: Info, columns: Columns, frame_id: str, said: Said, where: str) -> Frame:
     masked: list[str] = []
     numbers = _numbers(columns)
     n_atoms = len(numbers)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from xfunc_core.data.formats.values import shown
 from xfunc_core.errors import DataError
 from xfunc_core.quantities import Functional
+
+
+class Labels(Enum):
+    """Instead of a functional: nobody asks what the labels are, since the structures alone are wanted."""
+
+    UNASKED = "unasked"
+
+
+Said = Functional | Labels | None
+"""What somebody says of the labels of a file: their functional, that nobody asks, or nothing."""
 
 FUNCTIONALS = {"pbe": Functional.PBE, "r2scan": Functional.R2SCAN}
 VASP_GGA = {"pe": "PBE", "ps": "PBEsol", "ca": "LDA", "91": "PW91", "rp": "RPBE", "re": "revPBE", "am": "AM05"}
@@ -16,12 +28,16 @@ def functional_named(name: object) -> Functional | None:
     return FUNCTIONALS.get(name.strip().lower().replace("²", "2")) if isinstance(name, str) else None
 
 
-def settle_functional(name: object, said: Functional | None, where: str) -> Functional:
+def settle_functional(name: object, said: Said, where: str) -> Functional:
     """The functional of the labels ``where`` (such as ``a.json: document 3``), from its name there or, if None, from what the user said.
+
+    Where nobody asks it is any: PBE.
 
     Raises:
         DataError: neither says it, they contradict each other, or it is one that xfunc does not compare.
     """
+    if isinstance(said, Labels):
+        return Functional.PBE
     if name is None:
         if said is None:
             raise DataError(f"{where} does not name its functional; say which one it is (PBE or r2SCAN).")
@@ -34,7 +50,7 @@ def settle_functional(name: object, said: Functional | None, where: str) -> Func
     return found
 
 
-def settle_named(name: str | None, said: Functional | None, where: str) -> tuple[Functional, bool | None]:
+def settle_named(name: str | None, said: Said, where: str) -> tuple[Functional, bool | None]:
     """As `settle_functional`, for names that may be VASP tags (``PE``) or end in ``+U``; also whether a Hubbard U was used, None if not said.
 
     Raises:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from xfunc_core.data.formats import values
-from xfunc_core.data.formats.functional_names import settle_functional
+from xfunc_core.data.formats.functional_names import Said, settle_functional
 from xfunc_core.data.formats.json_stream import read_documents
 from xfunc_core.data.formats.structure_dict import Crystal, read_structure
 from xfunc_core.data.frame import Frame, Note, Rejected, matrix_to_voigt
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import KBAR_TO_GPA, Functional
+from xfunc_core.quantities import KBAR_TO_GPA
 
 ISOLATED = 8.0
 """Å; an atom whose own images are farther away than this is alone (the widest elemental crystal has 5.3 Å)."""
@@ -28,7 +28,7 @@ BOX = 15.0
 """Å; edge of the empty box drawn around an isolated atom that comes without a structure."""
 
 
-def read_matpes(path: Path, functional: Functional | None = None) -> Iterator[Frame | Rejected | Note]:
+def read_matpes(path: Path, functional: Said = None) -> Iterator[Frame | Rejected | Note]:
     """Yield a Frame or a Rejected for every document of a MatPES file, in file order, and notes on what was assumed.
 
     Args:
@@ -43,7 +43,7 @@ def read_matpes(path: Path, functional: Functional | None = None) -> Iterator[Fr
         yield from read_document(document, functional, path, position, key)
 
 
-def read_document(document: Any, functional: Functional | None, path: Path, position: int, key: str | None = None) -> Iterator[Frame | Rejected | Note]:
+def read_document(document: Any, functional: Said, path: Path, position: int, key: str | None = None) -> Iterator[Frame | Rejected | Note]:
     """What one parsed document gives: its frame, or why it is none; arguments and errors as in `read_matpes`."""
     if position == 1:
         _check_is_matpes(document, path)
@@ -66,7 +66,7 @@ def _check_is_matpes(document: Any, path: Path) -> None:
     raise DataError(f"{path.name} is JSON, but no MatPES file (its first document has no 'structure'): choose a MatPES JSON or JSON-lines file.")
 
 
-def _frame(document: Any, said: Functional | None, path: Path, position: int) -> Frame:
+def _frame(document: Any, said: Said, path: Path, position: int) -> Frame:
     if not isinstance(document, dict):
         raise values.Unusable("it is no JSON object")
     if "structure" not in document:

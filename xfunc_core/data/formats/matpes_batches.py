@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from xfunc_core.data.batch import FrameBatch
+from xfunc_core.data.formats.functional_names import Labels, Said
 from xfunc_core.data.formats.json_blocks import Block, Irregular, read_blocks
 from xfunc_core.data.formats.matpes import read_document, read_matpes
 from xfunc_core.data.formats.matpes_columns import regular_frames
 from xfunc_core.data.frame import Frame, Note, Rejected
-from xfunc_core.quantities import Functional
 
 THREADS = min(4, os.cpu_count() or 1)
 """Blocks that are parsed at once; Arrow parses without Python's lock."""
@@ -31,12 +31,12 @@ DOCUMENTS_PER_LOOK = 16
 """Documents of an irregular block that are tried together before each is looked at alone."""
 
 
-def read_matpes_in_batches(path: Path, functional: Functional | None = None) -> Iterator[FrameBatch | Frame | Rejected | Note]:
+def read_matpes_in_batches(path: Path, functional: Said = None) -> Iterator[FrameBatch | Frame | Rejected | Note]:
     """What `read_matpes` yields, regular frames in batches; arguments and errors are the same."""
     position = 0
     try:
         for block, batch in _parsed_ahead(read_blocks(path)):
-            fits = batch is not None and functional in (None, batch.functional)
+            fits = batch is not None and functional in (None, Labels.UNASKED, batch.functional)
             for item in batch.parts(FRAMES_PER_BATCH) if fits else _looked_at(block, functional, path, position):
                 yield item
                 position += len(item) if isinstance(item, FrameBatch) else not isinstance(item, Note)
@@ -74,13 +74,13 @@ def _after(items: Iterator[Frame | Rejected | Note], documents: int) -> Iterator
             yield item
 
 
-def _looked_at(block: Block, said: Functional | None, path: Path, position: int) -> Iterator[FrameBatch | Frame | Rejected | Note]:
+def _looked_at(block: Block, said: Said, path: Path, position: int) -> Iterator[FrameBatch | Frame | Rejected | Note]:
     """The frames of a block that is not regular as a whole; ``position`` documents came before it."""
     documents = block.documents()
     for start in range(0, len(documents), DOCUMENTS_PER_LOOK):
         some = documents[start : start + DOCUMENTS_PER_LOOK]
         batch = regular_frames(b"\n".join(some), len(some))
-        if batch and said in (None, batch.functional):
+        if batch and said in (None, Labels.UNASKED, batch.functional):
             yield batch
             continue
         for place, document in enumerate(some, start=position + start + 1):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from xfunc_core.data.formats import values
-from xfunc_core.data.formats.functional_names import settle_functional
+from xfunc_core.data.formats.functional_names import Said, settle_functional
 from xfunc_core.data.formats.json_stream import read_nested
 from xfunc_core.data.formats.structure_dict import read_structure
 from xfunc_core.data.frame import Frame, Note, Rejected, matrix_to_voigt
@@ -36,7 +36,7 @@ _NOTES = {
 }
 
 
-def read_mptrj(path: Path, functional: Functional | None = None) -> Iterator[Frame | Rejected | Note]:
+def read_mptrj(path: Path, functional: Said = None) -> Iterator[Frame | Rejected | Note]:
     """Yield a Frame or a Rejected for every frame of every material, in file order, and notes on what was assumed.
 
     Args:
@@ -57,14 +57,14 @@ def read_mptrj(path: Path, functional: Functional | None = None) -> Iterator[Fra
         yield frame
 
 
-def _notes(document: Mapping[str, Any], said: Functional | None) -> Iterator[Note]:
+def _notes(document: Mapping[str, Any], said: Said) -> Iterator[Note]:
     yield Note(_NOTES[_energy_key(document)])
     yield Note("Stress is read as kbar with VASP's sign and kept as GPa, tension positive; forces as eV/Å.")
     if document.get("functional") is None and said is None:
         yield Note("The documents name no functional; corrected_total_energy marks MPtrj, whose labels are PBE, for some frames with Hubbard U.")
 
 
-def _frame(document: Any, material: str, key: str, said: Functional | None, where: str) -> Frame:
+def _frame(document: Any, material: str, key: str, said: Said, where: str) -> Frame:
     if not isinstance(document, dict):
         raise values.Unusable("it is no JSON object")
     if "structure" not in document:
@@ -93,7 +93,7 @@ def _frame(document: Any, material: str, key: str, said: Functional | None, wher
     )
 
 
-def _functional(document: Mapping[str, Any], said: Functional | None, where: str) -> Functional:
+def _functional(document: Mapping[str, Any], said: Said, where: str) -> Functional:
     if document.get("functional") is None and said is None and _CORRECTED in document:
         return Functional.PBE
     return settle_functional(document.get("functional"), said, where)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xfunc_core.data.formats import values
 from xfunc_core.data.formats.cif import read_cif
+from xfunc_core.data.formats.functional_names import Said, settle_functional
 from xfunc_core.data.formats.json_stream import read_documents
 from xfunc_core.data.formats.opening import head
 from xfunc_core.data.formats.poscar import read_poscar
@@ -24,7 +25,7 @@ _SUFFIX = re.compile(r"(\.(cif|mcif|poscar|vasp|json))?(\.gz)?$", re.IGNORECASE)
 _CIF = re.compile(rb"^\s*(data_|_cell_length_a\s)", re.MULTILINE | re.IGNORECASE)
 
 
-def read_structures(path: Path, functional: Functional | None = None) -> Iterator[Frame | Rejected | Note]:
+def read_structures(path: Path, functional: Said = None) -> Iterator[Frame | Rejected | Note]:
     """Yield a Frame without labels or a Rejected for every structure.
 
     Args:
@@ -36,6 +37,7 @@ def read_structures(path: Path, functional: Functional | None = None) -> Iterato
     """
     if functional is None:
         raise DataError(f"{path.name} holds structures without labels; say which functional to file them under (PBE or r2SCAN).")
+    filed_under = settle_functional(None, functional, path.name)
     yield Note("The structures carry no energies, forces or stress.")
     position = 0
     for name, file in _files(path):
@@ -43,7 +45,7 @@ def read_structures(path: Path, functional: Functional | None = None) -> Iterato
             position += 1
             frame_id = name if number == 1 else f"{name}-{number}"
             try:
-                yield _frame(crystal, values.identifier(frame_id, "path"), functional)
+                yield _frame(crystal, values.identifier(frame_id, "path"), filed_under)
             except values.Unusable as problem:
                 yield Rejected(position, values.shown(frame_id), str(problem))
 

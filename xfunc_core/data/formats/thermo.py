@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xfunc_core.data.formats import values
+from xfunc_core.data.formats.functional_names import Said
 from xfunc_core.data.formats.json_stream import read_documents
 from xfunc_core.data.formats.structure_dict import read_structure
 from xfunc_core.data.frame import Frame, Note, Rejected
@@ -27,7 +28,7 @@ _TOLERANCE = 1e-3
 """Atoms by which the composition of an entry may miss its structure."""
 
 
-def read_thermo(path: Path, functional: Functional | None = None) -> Iterator[Frame | Rejected | Note]:
+def read_thermo(path: Path, functional: Said = None) -> Iterator[Frame | Rejected | Note]:
     """Yield a Frame or a Rejected for every thermo document, and notes on what was dropped.
 
     Args:
@@ -49,13 +50,13 @@ def read_thermo(path: Path, functional: Functional | None = None) -> Iterator[Fr
         yield frame
 
 
-def _frame(document: Any, said: Functional | None) -> tuple[Frame, list[Note]]:
+def _frame(document: Any, said: Said) -> tuple[Frame, list[Note]]:
     if not isinstance(document, dict) or not isinstance(document.get("entries"), dict):
         raise values.Unusable("it is no thermo document with entries")
     material = values.identifier(document.get("material_id"), "material_id")
     if not material:
         raise values.Unusable("it has no material_id")
-    functional = said or _functional_of(document)
+    functional = said if isinstance(said, Functional) else _functional_of(document)
     run_type, entry = _entry(document, functional)
     crystal = read_structure(entry.get("structure"), masked := [])
     n_atoms = len(crystal.numbers)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from xfunc_core.data.formats import values
+from xfunc_core.data.formats.functional_names import Said
 from xfunc_core.data.formats.opening import head
 from xfunc_core.data.formats.outcar import read_outcar
 from xfunc_core.data.formats.vasp_setup import Setup, hubbard_notes, read_incar, settle_setup
@@ -19,7 +20,6 @@ from xfunc_core.data.formats.vasp_step import EndOfCalculation, Header, Step, fr
 from xfunc_core.data.formats.vasprun import read_vasprun
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional
 
 MAX_INCAR = 1 << 16
 """Bytes of an INCAR that are looked at."""
@@ -29,7 +29,7 @@ _ENERGY_NOTE = "Energies are VASP's at zero smearing (e_0_energy) in total eV; s
 _MATERIAL_NOTE = "Every calculation counts as one material: calculations of the same material fall into different parts of a split."
 
 
-def read_vasp(path: Path, functional: Functional | None = None) -> Iterator[Frame | Rejected | Note]:
+def read_vasp(path: Path, functional: Said = None) -> Iterator[Frame | Rejected | Note]:
     """Yield a Frame or a Rejected for every ionic step, calculation by calculation, and notes.
 
     Args:
@@ -79,7 +79,7 @@ def _calculations(path: Path) -> Iterator[tuple[str, Path]]:
         raise DataError(f"{path.name} holds no vasprun.xml and no OUTCAR at any depth: choose a folder of VASP calculations.")
 
 
-def _calculation(file: Path, name: str, said: Functional | None, alone: bool) -> Iterator[Frame | Rejected | Note]:
+def _calculation(file: Path, name: str, said: Said, alone: bool) -> Iterator[Frame | Rejected | Note]:
     """The frames of one calculation; what ends it early is its last item."""
     header, setup = Header(), None
     step_number = 0

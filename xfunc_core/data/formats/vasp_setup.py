@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from xfunc_core.data.formats.functional_names import VASP_GGA, functional_named
+from xfunc_core.data.formats.functional_names import VASP_GGA, Labels, Said, functional_named
 from xfunc_core.data.formats.values import Unusable, shown
 from xfunc_core.data.frame import Note
 from xfunc_core.quantities import Functional
@@ -30,17 +30,19 @@ class Setup:
     hubbard_u: bool
 
 
-def settle_setup(tags: Tags, potentials: Sequence[str], said: Functional | None) -> Setup:
+def settle_setup(tags: Tags, potentials: Sequence[str], said: Said) -> Setup:
     """Functional and Hubbard U of a calculation.
 
     Args:
         tags: of INCAR, as far as known.
         potentials: titles of the pseudopotentials, such as ``PAW_PBE Ni 02Aug2007``.
-        said: what the user says the functional is.
+        said: what the user says the functional is; where nobody asks it is any.
 
     Raises:
         Unusable: it is one that xfunc does not compare, it is not known, or it contradicts ``said``.
     """
+    if isinstance(said, Labels):
+        return Setup(Functional.PBE, False)
     name = _functional_name(tags, potentials) or (said.label if said else None)
     if name is None:
         raise Unusable("it does not name its functional; say which one it is (PBE or r2SCAN)")
