@@ -1,8 +1,8 @@
 """The one command that runs a fine-tuning, anywhere: ``python -m xfunc_core.worker RUN_DIR``.
 
 It reads the run folder, trains, and writes what happened back into it. Started again on the same
-folder it goes on from the last checkpoint. A broad ``except`` stands here and in the other workers, at the edge of each process, and nowhere else:
-whatever happens ends as an outcome in the folder, never as a run that silently stopped.
+folder it goes on from the last checkpoint. A broad ``except`` stands here and in the other workers, at the edge of each process, and else only around the
+first use of a GPU's kernels (`xfunc_core.model.fused.on_gpu`): whatever happens ends as an outcome in the folder, never as a run that silently stopped.
 """
 
 from __future__ import annotations

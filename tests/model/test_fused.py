@@ -1,9 +1,13 @@
-"""The kernels, compiled and in plain torch, against torch's own layers and derivatives and finite differences, in both precisions."""
+"""The kernels, compiled and in plain torch, against torch's own layers and derivatives and finite differences, in both precisions.
+
+Those for a GPU run in Triton's interpreter, which computes what they say on the processor, in single precision.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,10 +21,30 @@ from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.operations import Edges, Gate, Own
 
 HAS_COMPILED = pytest.mark.skipif(kernels().library is None, reason=kernels().reason)
+HAS_TRITON = pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: make test installs it")
 KINDS = ("atoms", "angles", "update")
+ROUNDING = 2e-6
+"""Of single precision, relative to the norm of a result; torch's own layers err by up to 6e-7 on these cases."""
 
 
-@pytest.fixture(params=[plain.call, pytest.param(calls.call, marks=HAS_COMPILED)], ids=["plain", "compiled"])
+def triton_call(*args: Any, **tensors: Any) -> None:
+    """Imports triton, which takes a second, when it is called."""
+    from xfunc_core.model.fused import triton_calls
+
+    triton_calls.call(*args, **tensors)
+
+
+BOTH = {"plain": plain.call, "compiled": pytest.param(calls.call, marks=HAS_COMPILED)}
+ALL = BOTH | {"triton": pytest.param(triton_call, marks=HAS_TRITON)}
+
+
+@pytest.fixture(params=ALL.values(), ids=ALL)
+def single(request: pytest.FixtureRequest) -> Call:
+    """What computes in single precision."""
+    return request.param
+
+
+@pytest.fixture(params=BOTH.values(), ids=BOTH)
 def call(request: pytest.FixtureRequest) -> Iterator[Call]:
     """What computes; the plain kernels in blocks of 96 edges, as the compiled ones."""
     with pytest.MonkeyPatch.context() as patch:
@@ -169,28 +193,38 @@ def test_gates_without_a_norm_give_what_torchs_own_layers_give(kind: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loss_on_slopes_alone_gives_what_torchs_own_layers_give(kind: str, threads: int, call: Call) -> None:
     """Then nothing comes back for the output itself."""
-    made, found = case(kind, 200, torch.float64), []
-    for how in (call, None):
-        out = made.run(how)
-        with slopes_only():
-            slopes = torch.autograd.grad(out.sum(), made.inputs, create_graph=True)
-        gradients = torch.autograd.grad(sum((s * s).sum() for s in slopes), made.everything, allow_unused=True)
-        found.append([torch.zeros(1).numpy() if g is None or not g.any() else g.numpy() for g in gradients])
-    for ours, theirs in zip(*found, strict=True):
+    made = case(kind, 200, torch.float64)
+    for ours, theirs in zip(of_slopes_alone(made, call), of_slopes_alone(made, None), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11 * max(1.0, float(np.abs(theirs).max())))
+
+
+def of_slopes_alone(made: Case, call: Call | None) -> list[np.ndarray]:
+    """Gradients of a loss on slopes; zero where there is none."""
+    out = made.run(call)
+    with slopes_only():
+        slopes = torch.autograd.grad(out.sum(), made.inputs, create_graph=True)
+    gradients = torch.autograd.grad(sum((s * s).sum() for s in slopes), made.everything, allow_unused=True)
+    return [torch.zeros(1).numpy() if g is None or not g.any() else g.numpy() for g in gradients]
 
 
 PARAMETERS = ("own", "linear", "bias", "scale", "shift")
 
 
-@pytest.mark.parametrize(("kind", "only"), [(k, p) for k in KINDS for p in PARAMETERS if k != "update" or p not in ("linear", "bias")])
+ALONE = pytest.mark.parametrize(("kind", "only"), [(k, p) for k in KINDS for p in PARAMETERS if k != "update" or p not in ("linear", "bias")])
+
+
+@ALONE
 def test_each_parameter_trains_alone(kind: str, only: str, call: Call) -> None:
     made = case(kind, 350, torch.float64)
-    trained = made.parameters[only]
-    for parameter in made.parameters.values():
-        parameter.requires_grad_(parameter is trained)
-    found, truth = (training_step(made, how, [*made.inputs, trained]) for how in (call, None))
+    found, truth = (training_step(made, how, alone(made, only)) for how in (call, None))
     assert errors(found, truth).max() < 1e-14
+
+
+def alone(made: Case, only: str) -> list[Tensor]:
+    """What has gradients when one parameter trains; the others no longer do."""
+    for name, parameter in made.parameters.items():
+        parameter.requires_grad_(name == only)
+    return [*made.inputs, made.parameters[only]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -268,24 +302,29 @@ def transposed(tensor: Tensor) -> Tensor:
 def test_tensors_need_not_be_contiguous(kind: str, call: Call) -> None:
     """A transposed gradient of the output included, as a loss on a transposed output sends back."""
     made = case(kind, 200, torch.float64)
-    strided = Edges(*(torch.stack([owner, owner], dim=1)[:, 0] for owner in made.edges))
+    found = training_step(strided(made), call, backwards=True)
+    assert errors(found, training_step(made, call)).max() < 1e-14
+
+
+def strided(made: Case) -> Case:
+    """The same numbers, none of them beside the next."""
+    edges = Edges(*(torch.stack([owner, owner], dim=1)[:, 0] for owner in made.edges))
     other = made._replace(
-        edges=strided,
+        edges=edges,
         at_first=transposed(made.at_first),
         at_second=transposed(made.at_second),
         own=Own(*map(transposed, made.own)),
         weight=transposed(made.weight),
     )
-    assert not any(t.is_contiguous() for t in (*strided, *other.inputs))
-    found = training_step(other, call, backwards=True)
-    assert errors(found, training_step(made, call)).max() < 1e-14
+    assert not any(t.is_contiguous() for t in (*edges, *other.inputs))
+    return other
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_edges_may_be_counted_in_int32(kind: str, call: Call) -> None:
+def test_edges_may_be_counted_in_int32(kind: str, single: Call) -> None:
     made = case(kind, 200, torch.float32)
     other = made._replace(edges=Edges(*(owner.int() for owner in made.edges)))
-    assert torch.equal(other.run(call), made.run(call))
+    assert torch.equal(other.run(single), made.run(single))
 
 
 @pytest.mark.parametrize("owner", [-1, 9])
@@ -297,34 +336,76 @@ def test_edges_to_nowhere_are_an_error(end: str, owner: int, call: Call) -> None
         made.run(call)
 
 
+# --- for a GPU, in Triton's interpreter ------------------------------------------------------
+
+
+@HAS_TRITON
+@pytest.mark.parametrize("m", [2, 32, 110])  # less than a block, one or two, and more than there are programs, with a rest
+@pytest.mark.parametrize("kind", KINDS)
+def test_triton_gives_what_torchs_own_layers_give(kind: str, m: int) -> None:
+    made = case(kind, m, torch.float32)
+    assert errors(training_step(made, triton_call), training_step(made.as_double(), None)).max() < ROUNDING
+
+
+@HAS_TRITON
+@pytest.mark.parametrize("kind", KINDS)
+def test_triton_takes_a_loss_on_slopes_alone(kind: str) -> None:
+    made = case(kind, 60, torch.float32)
+    for ours, theirs in zip(of_slopes_alone(made, triton_call), of_slopes_alone(made.as_double(), None), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=ROUNDING * max(1.0, float(np.abs(theirs).max())))
+
+
+@HAS_TRITON
+@ALONE
+def test_triton_trains_each_parameter_alone(kind: str, only: str) -> None:
+    made = case(kind, 40, torch.float32)
+    exact = made.as_double()
+    found, truth = training_step(made, triton_call, alone(made, only)), training_step(exact, None, alone(exact, only))
+    assert errors(found, truth).max() < ROUNDING
+
+
+@HAS_TRITON
+@pytest.mark.parametrize("kind", KINDS)
+def test_triton_takes_tensors_that_are_not_contiguous(kind: str) -> None:
+    made = case(kind, 40, torch.float32)
+    assert errors(training_step(strided(made), triton_call, backwards=True), training_step(made, triton_call)).max() < ROUNDING
+
+
+@HAS_TRITON
+@pytest.mark.parametrize("kind", KINDS)
+def test_triton_takes_no_edges(kind: str) -> None:
+    found = training_step(case(kind, 0, torch.float32), triton_call)
+    assert not any(t.any() for t in found) and found[0].shape == (0 if kind == "update" else 7 if kind == "atoms" else 9, 64)
+
+
 # --- edges of the numbers ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [0x7FC00000, 0x7FC00001, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFC00081], ids=hex)
 @pytest.mark.parametrize("where", ["at_first", "shift", "scale"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_number_stays_none(kind: str, where: str, bits: int, call: Call) -> None:
+def test_what_is_no_number_stays_none(kind: str, where: str, bits: int, single: Call) -> None:
     """Whichever of the millions of NaNs it is."""
     made = case(kind, 100, torch.float32)
     spoilt = made.at_first if where == "at_first" else made.parameters[where]
     with torch.no_grad():
         spoilt.view(torch.int32)[1, 5] = np.uint32(bits).view(np.int32).item()
-    ours, theirs = made.run(call), made.run(None)
+    ours, theirs = made.run(single), made.run(None)
     assert torch.equal(ours.isnan(), theirs.isnan()) and ours.isnan().any() and not ours.isnan().all()
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e3, 1e6])
-def test_extreme_numbers_saturate_as_they_do_in_torch(size: float, call: Call) -> None:
+def test_extreme_numbers_saturate_as_they_do_in_torch(size: float, single: Call) -> None:
     made = case("angles", 100, torch.float32)
     with torch.no_grad():
         made.at_first.mul_(size)
-    np.testing.assert_allclose(made.run(call).detach(), made.run(None).detach(), rtol=2e-4, atol=1e-5)
+    np.testing.assert_allclose(made.run(single).detach(), made.run(None).detach(), rtol=2e-4, atol=1e-5)
 
 
-def test_parameter_gradients_are_not_dropped_in_silence(call: Call) -> None:
+def test_parameter_gradients_are_not_dropped_in_silence(single: Call) -> None:
     made = case("atoms", 10, torch.float32)
     with pytest.raises(RuntimeError, match="within slopes_only"):
-        torch.autograd.grad(made.run(call).sum(), made.gate.linear, create_graph=True)
+        torch.autograd.grad(made.run(single).sum(), made.gate.linear, create_graph=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

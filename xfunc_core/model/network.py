@@ -19,6 +19,7 @@ from xfunc_core.model.fused import calls as compiled
 from xfunc_core.model.fused import plain
 from xfunc_core.model.fused.functions import Call, slopes_only
 from xfunc_core.model.fused.library import Loaded, kernels
+from xfunc_core.model.fused.on_gpu import why_plain
 from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.layers import Angles, Bonds, Weights, angle_update, atom_convolution, bond_convolution
 from xfunc_core.model.operations import NORM_EPSILON, WIDTH, Edges, sum_by_owner
@@ -90,14 +91,20 @@ class Engine(nn.Module):
 
     @property
     def kernels(self) -> Loaded:
-        """The compiled kernels, or why this network computes in plain torch on a processor in single precision."""
+        """The kernels compiled for a processor, or why this network computes there in plain torch in single precision."""
         if not self._has_norm:
             return Loaded(None, "the network has no norm in its gates (0.2.0), which the compiled kernels need: the engine computes in plain torch")
         return kernels()
 
     def _call(self, vectors: Tensor) -> Call:
-        fits = self.uses_kernels and vectors.device.type == "cpu" and vectors.dtype == torch.float32
-        return compiled.call if fits and self.kernels.library else plain.call
+        fits = self.uses_kernels and self._has_norm and vectors.dtype == torch.float32
+        if fits and vectors.device.type == "cpu" and self.kernels.library:
+            return compiled.call
+        if fits and vectors.device.type == "cuda" and not why_plain(vectors.device):
+            from xfunc_core.model.fused import triton_calls
+
+            return triton_calls.call
+        return plain.call
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Engine:
         """What ``to``, ``float`` and ``half`` go through: references follow to a device, and to no other precision."""

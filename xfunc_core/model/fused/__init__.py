@@ -1,1 +1,1 @@
-"""The operations of `xfunc_core.model.operations` as compiled kernels for the processor, differentiable twice."""
+"""The operations of `xfunc_core.model.operations` as kernels for the processor and for a GPU, differentiable twice."""

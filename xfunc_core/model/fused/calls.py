@@ -21,7 +21,7 @@ POINTERS = (
     *("t_first", "t_second", "t_features", "t_weight", "c_out", "c_y", "c_pre", "c_weight"),
 )
 """As in ``Args`` of blocks.h, in the same order."""
-_WRITTEN = {
+WRITTEN = {
     "forward": ("own", "pre", "y", "out"),
     "backward": ("g_h", "g_first", "g_second", "g_features", "g_weight", "g_linear", "g_bias", "g_scale", "g_shift", "g_own_weight"),
     "double_backward": ("c_out", "c_y", "c_pre", "c_weight", "g_linear", "g_scale", "g_shift", "g_own_weight"),
@@ -73,7 +73,7 @@ def call(kernel: str, shape: Shape, dtype: torch.dtype, **tensors: Tensor | None
     assert library is not None
     held = {name: t.contiguous() for name, t in tensors.items() if t is not None}
     assert all(t.dtype == dtype for t in held.values())
-    assert all(held[name] is tensors[name] for name in _WRITTEN[kernel] if name in held), "a kernel would fill a copy"
+    assert all(held[name] is tensors[name] for name in WRITTEN[kernel] if name in held), "a kernel would fill a copy"
     held |= {name: _checked(owner, n) for name, owner, n in zip(Edges._fields, shape.edges, (shape.n_first, shape.n_second), strict=True)}
     counts = (shape.positions, shape.n_first, shape.n_second, shape.n_weight, shape.paired, torch.get_num_threads())
     pointers = {name: t.data_ptr() for name, t in held.items()}
