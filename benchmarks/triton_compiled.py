@@ -31,7 +31,8 @@ from xfunc_core.model.fused import plain, triton_calls, triton_kernels
 from xfunc_core.model.fused.calls import Shape
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graphs import build_graph
-from xfunc_core.model.weights import load_engine, shipped_checkpoint
+from xfunc_core.model.named import shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 
 KINDS = {(True, True): "pairs of bonds", (False, True): "angles, messages", (False, False): "angles, update"}
 

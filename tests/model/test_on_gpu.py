@@ -15,9 +15,10 @@ import torch
 
 from xfunc_core.model.fused import calls, on_gpu, plain
 from xfunc_core.model.graph_batch import collate
+from xfunc_core.model.named import shipped_checkpoint
 from xfunc_core.model.network import Engine
 from xfunc_core.model.samples import Sample
-from xfunc_core.model.weights import load_engine, shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 GPU = torch.device("cpu")

@@ -19,10 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from xfunc_core.model import graph_batch
+from xfunc_core.model.named import SHIPPED, shipped_checkpoint
 from xfunc_core.model.network import Engine
 from xfunc_core.model.predict import BATCH_COST, predict
 from xfunc_core.model.samples import Sample
-from xfunc_core.model.weights import SHIPPED, load_engine, shipped_checkpoint
+from xfunc_core.model.weights import load_engine
 from xfunc_core.training import loop, loss
 from xfunc_core.training.loop import COST_AT_ONCE, Trainer
 from xfunc_core.training.loss import ErrorSums
