@@ -344,6 +344,31 @@ def test_evaluate_the_pretrained_model_on_any_dataset(call: Call) -> None:
     assert errors["energy"]["mae"] < errors["energy"]["rmse"]
 
 
+def test_evaluate_says_whether_model_and_labels_are_of_one_kind(finished: dict[str, Any], call: Call, tmp_path: Path) -> None:
+    gap, functionals = "the energy error holds that gap, too", "the model is of {}, the labels are {}"
+    mp, matpes, gpaw = "VASP, Materials Project settings", "VASP, MatPES settings", "GPAW 26.7.0 PAW reference atoms"
+    unknown = tmp_path / "best.pt"
+    unknown.write_bytes((Path(finished["path"]) / "model.pt").read_bytes())
+    for model, dataset, told, not_told in (
+        ("pretrained", "matpes-elements-pbe", [mp, matpes, gap], ["the labels are"]),
+        ("0.3.0", R2SCAN, [functionals.format("PBE", "r²SCAN"), mp, gpaw, gap], []),
+        ("r2scan", "matpes-elements-pbe", [functionals.format("r²SCAN", "PBE"), gap], []),
+        (finished["run"], R2SCAN, [f"both r²SCAN on the energy scale of {gpaw}"], [gap]),
+        (unknown, R2SCAN, [f"labels: {gpaw}"], [gap, "the model is of"]),
+    ):
+        code, out, err = call("evaluate", model, dataset)
+        assert code == 0, err
+        [note] = [line for line in out.splitlines() if "scale of " in line]
+        assert all(phrase.lower() in note.lower() for phrase in told) and not any(phrase in note for phrase in not_told), note
+
+
+def test_evaluate_on_data_without_labels_says_so(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "POSCAR").write_text("Cu\n1.0\n3.6 0 0\n0 3.6 0\n0 0 3.6\nCu\n1\nDirect\n0 0 0\n")
+    assert call("import", tmp_path / "POSCAR", "--functional", "pbe", "--name", "unlabelled")[0] == 0
+    code, out, err = call("evaluate", "pretrained", "unlabelled")
+    assert (code, out) == (1, "") and "no labels to compare with" in err and "predict unlabelled --model pretrained --out FILE" in err
+
+
 def test_runs_shows_settings_progress_and_outcome(finished: dict[str, Any], call: Call) -> None:
     code, out, _ = call("runs", finished["run"])
     assert code == 0
@@ -518,7 +543,11 @@ MISTAKES = [
     (("sweep", R2SCAN, "--name", "a/b", "--sizes", "4,8"), "a/b"),
     (("runs", "nothing"), "no run 'nothing'"),
     (("runs", "--cancel"), "Name the run"),
-    (("evaluate", "nothing"), "no run 'nothing'"),
+    (("evaluate", "nothing"), "no model 'nothing'"),
+    (("evaluate", "nothing", PBE), "no model 'nothing'"),
+    (("evaluate", "/nowhere.pt", PBE), "no file /nowhere.pt"),
+    (("evaluate", "/nowhere.pt"), "no file /nowhere.pt"),
+    (("evaluate", "r2scan"), "Name the dataset"),
     (("evaluate", "pretrained"), "Name the dataset"),
     (("evaluate", str(ROOT / "pyproject.toml"), PBE), "pyproject.toml"),
     (("scaling", "nothing"), "no sweep 'nothing'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from xfunc_core.answers import predicted, predictions, training
+from xfunc_core.answers import evaluation, predicted, predictions
 from xfunc_core.answers.answer import Answer, Say
 from xfunc_core.command_parser import add_command
 from xfunc_core.data.importing import READERS
@@ -44,10 +44,10 @@ def _predict(added: Any) -> None:
 
 
 def _evaluate(added: Any) -> None:
-    examples = ["RUN", "RUN --part validation", "RUN xfunc-dft-r2scan", "pretrained matpes-elements-pbe", "best.pth.tar my-r2scan"]
+    examples = ["RUN", "RUN --part validation", "RUN xfunc-dft-r2scan", "r2scan matpes-elements-r2scan", "best.pth.tar my-r2scan"]
     note = "Errors: energy meV/atom, force meV/Å (each component), stress GPa (each component), magnetic moment μB (each atom); N counts those."
-    command = add_command(added, "evaluate", lambda o, say: training.evaluate(o.model, o.dataset, o.part, say), "Show a run's errors before and after training, or evaluate a model on a whole dataset.", examples, note)
-    command.add_argument("model", help="a run, the path of a CHGNet checkpoint, or 'pretrained'")
+    command = add_command(added, "evaluate", lambda o, say: evaluation.evaluate(o.model, o.dataset, o.part, say), "Show a run's errors before and after training, or evaluate a model on a whole dataset.", examples, note)
+    command.add_argument("model", help=MEANT)
     command.add_argument("dataset", nargs="?", help="evaluate on every frame of this dataset instead of the run's own parts")
     command.add_argument("--part", choices=list(PARTS), default="test", help="of the run's split")
 
