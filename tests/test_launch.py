@@ -6,12 +6,17 @@ import dataclasses
 import json
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
+from ase.build import bulk
 
+from xfunc_core.data.importing import import_file
 from xfunc_core.data.library import install_bundled, open_dataset
 from xfunc_core.errors import ConfigError
 from xfunc_core.launch import preview, preview_sweep
+from xfunc_core.model.samples import build_samples
+from xfunc_core.quantities import Functional
 from xfunc_core.runs.estimate import estimate
 from xfunc_core.runs.folder import RunFolder
 from xfunc_core.runs.state import RunState
@@ -40,6 +45,26 @@ def test_a_preview_counts_every_frame_once(dataset):
     split = preview(SETTINGS, dataset).plan.split
     rows = np.concatenate([split.train, split.validation, split.test])
     assert sorted(rows) == list(range(len(dataset)))
+
+
+def test_a_preview_counts_what_the_engine_will_leave_out(tmp_path):
+    frames = []
+    for i in range(40):
+        atoms = bulk("NaCl", "rocksalt", a=5.6)
+        if i % 5 == 1:
+            atoms.positions[1] = atoms.positions[0] + 0.1  # overlapping
+        if i % 5 == 3:
+            atoms.set_cell(np.eye(3) * 30)
+            atoms.positions[1] = atoms.positions[0] + 8  # isolated
+        atoms.info["energy"] = -6.0
+        frames.append(atoms)
+    ase.io.write(tmp_path / "frames.extxyz", frames)
+    dataset, _ = import_file(tmp_path / "frames.extxyz", tmp_path / "datasets", name="frames", functional=Functional.PBE, energies="total")
+    planned = preview(dataclasses.replace(SETTINGS, dataset="frames"), dataset)
+    by_engine = {part: len(build_samples(dataset, getattr(planned.plan.split, part))[1]) for part in ("train", "validation", "test")}
+    assert planned.cannot_take == by_engine and sum(by_engine.values()) == 16
+    [said] = [sentence for sentence in planned.warnings() if "cannot take" in sentence]
+    assert said.startswith("CHGNet cannot take 16 frames with overlapping or isolated atoms") and f"{by_engine['train']} train" in said
 
 
 def test_the_time_comes_from_the_runs_of_this_machine(dataset, tmp_path):

@@ -142,7 +142,7 @@ def _check(added: Any) -> None:
         added,
         "check",
         lambda o, say: validation.check(o.name, say),
-        "Check whether a dataset can be trusted: labels, outliers, duplicates, isolated atoms, corrections, +U, signs.",
+        "Check whether a dataset can be trusted: labels, outliers, duplicates, isolated and overlapping atoms, corrections, +U, signs.",
         ["xfunc-dft-r2scan", "my-pbe --json > report.json"],
         note,
     )

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from xfunc_core.data.dataset import Dataset
+from xfunc_core.data.isolation import count_isolated_atoms
+from xfunc_core.data.overlap import have_overlap
 from xfunc_core.errors import ConfigError
-from xfunc_core.quantities import count_text
+from xfunc_core.quantities import count_text, counted, plural
 from xfunc_core.runs.behind import frames_behind_table
 from xfunc_core.runs.devices import cpu_slots, gpu_ids
 from xfunc_core.runs.estimate import Estimate, estimate
@@ -27,15 +32,23 @@ class Preview:
         settings: what it is told to do.
         plan: the same, resolved against its dataset.
         estimate: the time it will take.
+        cannot_take: frames of each part with overlapping or isolated atoms, which the run will leave out.
     """
 
     settings: FinetuneSettings
     plan: Plan
     estimate: Estimate
+    cannot_take: dict[str, int]
 
     def warnings(self) -> list[str]:
         """What a careful colleague would say before the run starts, one sentence each."""
-        return [*self.plan.warnings(self.settings), *_about_processes(self.settings)]
+        return [*self.plan.warnings(self.settings), *self._about_frames(), *_about_processes(self.settings)]
+
+    def _about_frames(self) -> list[str]:
+        parts = {part: n for part, n in self.cannot_take.items() if n}
+        n = sum(parts.values())
+        listed = ", ".join(f"{count_text(n)} {part}" for part, n in parts.items())
+        return [f"CHGNet cannot take {counted(n, 'frame')} with overlapping or isolated atoms ({listed}): the run will leave {plural(n, 'it', 'them')} out; `check` names {plural(n, 'it', 'them')}."] if n else []
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,16 @@ def preview(settings: FinetuneSettings, dataset: Dataset, known: Sequence[RunFol
     table_run = settings.reference_table_run
     behind = frames_behind_table(known[0].path.parent, table_run) if known else None if table_run else frozenset[str]()
     plan = make_plan(settings, dataset, behind)
-    return Preview(settings, plan, estimate(plan.atoms_per_epoch, settings.epochs, settings.device, known))
+    unfit = _unfit(dataset.path, dataset.info.content_sha256)
+    cannot_take = {part: int(unfit[getattr(plan.split, part)].sum()) for part in ("train", "validation", "test")}
+    return Preview(settings, plan, estimate(plan.atoms_per_epoch, settings.epochs, settings.device, known), cannot_take)
+
+
+@lru_cache(maxsize=8)
+def _unfit(path: Path, content_sha256: str) -> np.ndarray:
+    """Which frames CHGNet cannot take, bool, shape (F,); kept by content, since each change of a setting asks again."""
+    dataset = Dataset(path)
+    return have_overlap(dataset) | (count_isolated_atoms(dataset) > 0)
 
 
 def preview_sweep(sweep: SweepSettings, dataset: Dataset, sweep_id: str, known: Sequence[RunFolder] = ()) -> SweepPreview:

@@ -18,7 +18,7 @@ from xfunc_core.data.checks.energies import check_corrections, check_energy_scal
 from xfunc_core.data.checks.imported import MOST_REASONS, check_ids, check_import
 from xfunc_core.data.checks.labels import LARGE_FORCE, check_energies, check_forces, check_missing_labels
 from xfunc_core.data.checks.stress_sign import check_stress_sign, pressure_trend
-from xfunc_core.data.checks.structures import FEW, check_duplicates, check_elements, check_isolated_atoms
+from xfunc_core.data.checks.structures import FEW, check_duplicates, check_elements, check_isolated_atoms, check_overlap
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.frame import Frame
 from xfunc_core.data.importing import import_file
@@ -269,6 +269,13 @@ def test_isolated_atoms_are_counted(write: Write) -> None:
     found = only(check_isolated_atoms(write([frame("near"), far, frame("one", ("He",), a=6.1)])))
     assert found.frame_ids == ("far", "one")
     assert found.sentence.startswith("Isolated atoms: 3 in 2 of 3 frames (66.7 %) have no neighbour within 6 Å")
+
+
+def test_overlapping_atoms_are_named(write: Write) -> None:
+    close = replace(frame("close"), positions=np.array([[0, 0, 0.1], [0, 0, 3.9]]))  # through the wall of a cell of 4 Å
+    found = only(check_overlap(write([replace(frame("near"), positions=np.array([[0, 0, 0], [2.0, 2, 2]])), close])))
+    assert (found.kind, found.severity, found.frame_ids) == (FindingKind.OVERLAP, Severity.WARNING, ("close",))
+    assert found.sentence.startswith("Overlapping atoms: 1 of 2 frames (50.0 %) have atoms closer than 0.3 Å")
 
 
 def test_rare_elements_are_those_of_the_raw_file(bundled_root: Path, bundled_folder: Path, raw: Raw) -> None:

@@ -81,6 +81,7 @@ def _plan_data(planned: Preview) -> dict[str, object]:
         "settings": planned.settings.to_dict(),
         "references": planned.settings.scheme,
         "frames": {part: len(getattr(plan.split, part)) for part in _PARTS},
+        "cannot_take": planned.cannot_take,
         "total_steps": plan.total_steps,
         "n_elements": plan.n_elements,
         "rank": plan.rank,

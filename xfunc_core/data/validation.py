@@ -13,7 +13,7 @@ from xfunc_core.data.checks.finding import Finding, FindingKind, Progress, Sever
 from xfunc_core.data.checks.imported import check_ids, check_import
 from xfunc_core.data.checks.labels import check_energies, check_forces, check_missing_labels
 from xfunc_core.data.checks.stress_sign import check_stress_sign
-from xfunc_core.data.checks.structures import check_duplicates, check_elements, check_isolated_atoms
+from xfunc_core.data.checks.structures import check_duplicates, check_elements, check_isolated_atoms, check_overlap
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.quantities import counted
 
@@ -31,6 +31,7 @@ CHECKS: tuple[tuple[str, Callable[[Dataset], Iterator[Finding]]], ...] = (
     ("elements", check_elements),
     ("the sign of the stress", check_stress_sign),
     ("isolated atoms", check_isolated_atoms),
+    ("overlapping atoms", check_overlap),
     ("duplicates", check_duplicates),
 )
 """What each check looks at, and the check, quick ones first: add a function here and reports have its findings."""

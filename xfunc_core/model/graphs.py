@@ -23,14 +23,13 @@ from vesin import NeighborList
 
 from xfunc_core.data.formats.values import MIN_VOLUME_PER_ATOM
 from xfunc_core.data.frame import Rejected
+from xfunc_core.data.overlap import MIN_DISTANCE
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import DataError
 
 if TYPE_CHECKING:
     from xfunc_core.data.dataset import Dataset
 
-MIN_DISTANCE = 0.3
-"""Å; closer atoms overlap. Under half of the shortest bond there is (H₂, 0.74 Å); at 0 CHGNet's bases are not defined."""
 MIN_HEIGHT, MAX_LENGTH, MAX_POSITION = 0.1, 1e4, 1e6
 """Å; thickness of a cell, length of its edges, distance from the origin. Beyond them the search takes minutes, ends the process
 (vesin 0.6.2 divides by 0 in a cell 1e6 Å long) or loses digits."""

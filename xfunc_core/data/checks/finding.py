@@ -40,6 +40,7 @@ class FindingKind(Enum):
     HUBBARD_U = "hubbard u"
     MIXED_ENERGIES = "mixed energies"
     ISOLATED_ATOM = "isolated atom"
+    OVERLAP = "overlapping atoms"
     RARE_ELEMENT = "rare element"
     STRESS_SIGN = "stress sign"
 

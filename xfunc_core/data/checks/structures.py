@@ -1,4 +1,4 @@
-"""Structures that occur twice, atoms without a neighbour, elements with hardly any frames."""
+"""Structures that occur twice, atoms without a neighbour or on top of each other, elements with hardly any frames."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from xfunc_core.data.checks.finding import Finding, FindingKind, Severity, about
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.duplicates import AGREE, find_duplicates
 from xfunc_core.data.isolation import CUTOFF, count_isolated_atoms
+from xfunc_core.data.overlap import MIN_DISTANCE, have_overlap
 from xfunc_core.data.same_structure import MAX_REORDERED, TOLERANCE
 from xfunc_core.elements import Z_OF
 from xfunc_core.quantities import ENERGY, FORCE, STRESS, count_text, counted
@@ -41,6 +42,14 @@ def check_isolated_atoms(dataset: Dataset) -> Iterator[Finding]:
     if len(rows):
         sentence = f"Isolated atoms: {count_text(int(isolated.sum()))} in {frames_text(len(rows), len(dataset))} have no neighbour within {CUTOFF:g} Å, periodic images counted; CHGNet cannot take these frames."
         yield about(dataset, rows, FindingKind.ISOLATED_ATOM, Severity.WARNING, sentence)
+
+
+def check_overlap(dataset: Dataset) -> Iterator[Finding]:
+    """Frames with two atoms that are too close for CHGNet."""
+    rows = np.flatnonzero(have_overlap(dataset))
+    if len(rows):
+        sentence = f"Overlapping atoms: {frames_text(len(rows), len(dataset))} have atoms closer than {MIN_DISTANCE:g} Å, periodic images counted; CHGNet cannot take these frames."
+        yield about(dataset, rows, FindingKind.OVERLAP, Severity.WARNING, sentence)
 
 
 def check_elements(dataset: Dataset) -> Iterator[Finding]:
