@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xfunc_core.data.home import datasets_root, home, runs_root, sweeps_root
+from xfunc_core.data.home import GRAPH_CACHE_GB, datasets_root, graph_cache_bytes, home, runs_root, sweeps_root
 from xfunc_core.errors import ConfigError
 
 
@@ -40,3 +40,15 @@ def test_home_of_an_unknown_user_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("XFUNC_HOME", "~nobody-of-this-name/x")
     with pytest.raises(ConfigError, match="XFUNC_HOME is '~nobody-of-this-name/x', which leads nowhere .*: set it to a folder"):
         home()
+
+
+def test_the_graph_cache_has_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    for chosen, size in ((None, GRAPH_CACHE_GB * 10**9), (" ", GRAPH_CACHE_GB * 10**9), ("2.5", 2_500_000_000)):
+        monkeypatch.delenv("XFUNC_GRAPH_CACHE_GB", raising=False)
+        if chosen is not None:
+            monkeypatch.setenv("XFUNC_GRAPH_CACHE_GB", chosen)
+        assert graph_cache_bytes() == size
+    for chosen in ("much", "0", "-1", "nan", "inf"):
+        monkeypatch.setenv("XFUNC_GRAPH_CACHE_GB", chosen)
+        with pytest.raises(ConfigError, match=f"XFUNC_GRAPH_CACHE_GB is '{chosen}', which is no size"):
+            graph_cache_bytes()

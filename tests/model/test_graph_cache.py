@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +116,75 @@ def test_a_write_that_fails_leaves_nothing(structures, tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "replace", full)
     assert_equal(cached_graphs(tmp_path, structures, ids(structures)), build_graphs(structures, ids(structures)))
     assert list(tmp_path.iterdir()) == []
+
+
+def kept_files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_files_used_longest_ago_go_first(structures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, lattice, positions = structures[0]
+    singles = [[(numbers, lattice, positions + shift)] for shift in (0.0, 0.1, 0.2, 0.3)]
+    names = []
+    for age, chosen in zip((400, 300, 200), singles, strict=False):
+        before = kept_files(tmp_path)
+        cached_graphs(tmp_path, chosen, ["x"])
+        [name] = kept_files(tmp_path) - before
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+        names.append(name)
+    cached_graphs(tmp_path, singles[0], ["x"])  # used again: the second is the oldest now
+    size = max((tmp_path / name).stat().st_size for name in names)
+    monkeypatch.setenv("XFUNC_GRAPH_CACHE_GB", str(3 * size / 1e9))
+    mapped = cached_graphs(tmp_path, singles[2], ["x"])
+    os.utime(tmp_path / names[2], (1e9 - 200, 1e9 - 200))
+    cached_graphs(tmp_path, singles[3], ["x"])
+    assert names[1] not in kept_files(tmp_path) and {names[0], names[2]} < kept_files(tmp_path) and len(kept_files(tmp_path)) == 3
+    monkeypatch.setenv("XFUNC_GRAPH_CACHE_GB", str(size / 1e9))
+    cached_graphs(tmp_path, singles[1], ["x"])
+    assert kept_files(tmp_path) == {names[1]}
+    assert_equal(mapped, build_graphs(singles[2], ["x"]))  # its file is gone, what was mapped of it is not
+
+
+def test_a_file_beyond_the_limit_is_not_written_and_takes_no_others_place(structures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached_graphs(tmp_path, structures[:1], ["x"])
+    [name] = kept_files(tmp_path)
+    monkeypatch.setenv("XFUNC_GRAPH_CACHE_GB", str((tmp_path / name).stat().st_size / 1e9))
+    assert_equal(cached_graphs(tmp_path, structures, ids(structures)), build_graphs(structures, ids(structures)))
+    assert kept_files(tmp_path) == {name}
+
+
+def test_what_killed_processes_left_goes_and_what_others_are_writing_stays(structures, tmp_path: Path) -> None:
+    for name, age in ((".graphs-dead", 2 * 86400), (".graphs-alive", 0), ("notes.txt", 2 * 86400)):
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    cached_graphs(tmp_path, structures[:1], ["x"])
+    assert {".graphs-alive", "notes.txt"} < kept_files(tmp_path) and ".graphs-dead" not in kept_files(tmp_path)
+
+
+CROWD = """
+import sys
+from pathlib import Path
+import numpy as np
+from xfunc_core.model.graph_cache import cached_graphs
+from xfunc_core.model.graphs import build_graphs
+numbers, lattice, positions = np.array([11, 17]), np.eye(3) * 4.0, np.array([[0.0, 0, 0], [2, 2, 2]])
+singles = [[(numbers, lattice, positions + shift)] for shift in np.arange(6) / 10][:: int(sys.argv[2])]
+for _ in range(20):
+    for chosen in singles:
+        [ours], [theirs] = (built.graphs for built in (cached_graphs(Path(sys.argv[1]), chosen, ["x"]), build_graphs(chosen, ["x"])))
+        assert all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in ("bond_i", "bond_j", "bond_vector", "angle_first", "angle_second"))
+"""
+
+
+def test_processes_that_crowd_each_other_out_get_the_right_graphs(tmp_path: Path) -> None:
+    limit = 2500  # two files
+    environment = {**os.environ, "XFUNC_GRAPH_CACHE_GB": str(limit / 1e9)}
+    processes = [subprocess.Popen([sys.executable, "-c", CROWD, str(tmp_path), order], env=environment, stderr=subprocess.PIPE, text=True) for order in ("1", "-1")]
+    for process in processes:
+        said = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, said
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert 0 < sum(sizes) <= limit and 6 * max(sizes) > limit
 
 
 def test_the_arrays_of_a_file_are_aligned(structures, tmp_path: Path) -> None:

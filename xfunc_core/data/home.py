@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
 from platformdirs import user_data_path
 
 from xfunc_core.errors import ConfigError, DataError
+
+GRAPH_CACHE_GB = 20
+"""A pass over 400,000 frames of 20 atoms."""
 
 
 def home() -> Path:
@@ -69,3 +73,19 @@ def graph_cache() -> Path | None:
     """Where runs keep their crystal graphs for the next run: ``$XFUNC_GRAPH_CACHE``, or nowhere."""
     chosen = os.environ.get("XFUNC_GRAPH_CACHE", "").strip()
     return typed_path(chosen).resolve() if chosen else None
+
+
+def graph_cache_bytes() -> int:
+    """How much they may take there: ``$XFUNC_GRAPH_CACHE_GB``, or 20 GB.
+
+    Raises:
+        ConfigError: the variable is no positive number.
+    """
+    chosen = os.environ.get("XFUNC_GRAPH_CACHE_GB", "").strip()
+    try:
+        size = float(chosen) if chosen else GRAPH_CACHE_GB
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise ConfigError(f"XFUNC_GRAPH_CACHE_GB is {chosen!r}, which is no size: set it to a number of gigabytes, or leave it out for {GRAPH_CACHE_GB}.")
+    return int(size * 1e9)

@@ -1,7 +1,8 @@
 """Crystal graphs kept in a file, named by the content of the structures, so that they are built once.
 
 A file is a digest of all that follows, a line of JSON that describes the arrays, and their bytes, mapped when read: graphs
-that are not in use take no memory. What does not fit its digest is built again; nothing in a file is run.
+that are not in use take no memory. What does not fit its digest is built again; nothing in a file is run. Files used longest
+ago go when all together are too large; whoever has mapped one keeps it.
 """
 
 from __future__ import annotations
@@ -10,28 +11,38 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from xfunc_core.data.folders import LEFTOVER_AGE
 from xfunc_core.data.frame import Rejected
+from xfunc_core.data.home import graph_cache_bytes
 from xfunc_core.model.graphs import CHGNET_CUTOFFS, BuiltGraphs, Cutoffs, Geometry, StructureGraph, build_graphs
 
 _FORMAT = b"xfunc graphs 1"
 """To be changed with anything that changes a graph."""
 _DIGEST_SIZE = 32
+_ENDING, _UNFINISHED = ".graphs", ".graphs-"
 _PER_BOND = ("bond_vector", "bond_i", "bond_j")
 _PER_ANGLE = ("angle_first", "angle_second")
 
 
 def cached_graphs(folder: Path, structures: Sequence[Geometry], frame_ids: Sequence[str], cutoffs: Cutoffs = CHGNET_CUTOFFS) -> BuiltGraphs:
     """What `build_graphs` returns, from a file in ``folder`` if it is there and whole; otherwise built, and kept there if possible."""
-    path = folder / f"{_content_key(structures, cutoffs)}.graphs"
+    limit = graph_cache_bytes()
+    path = folder / f"{_content_key(structures, cutoffs)}{_ENDING}"
     found = _read(path, frame_ids)
     if found is None:
         found = build_graphs(structures, frame_ids, cutoffs)
-        _write(path, found)
+        _write(path, found, limit)
+        _trim(folder, limit)
+    else:
+        with suppress(OSError):  # another process removed it, or nobody may write there
+            os.utime(path)
     return found
 
 
@@ -45,20 +56,22 @@ def _content_key(structures: Sequence[Geometry], cutoffs: Cutoffs) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, built: BuiltGraphs) -> None:
-    """Put a whole file in place, or none: a full or read-only disk costs only the time to build the graphs again."""
+def _write(path: Path, built: BuiltGraphs, limit: int) -> None:
+    """Put a whole file in place, or none: one beyond the limit, or a full or read-only disk, costs only the time to build the graphs again."""
     arrays = _flat(built)
     described = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     header = json.dumps({"arrays": described, "rejected": [[r.position, r.reason] for r in built.rejected]}).encode()
     header += b" " * (-(_DIGEST_SIZE + len(header) + 1) % 8) + b"\n"
     parts = [header, *(np.ascontiguousarray(array).data.cast("B") if array.size else b"" for array in arrays.values())]
+    if _DIGEST_SIZE + sum(map(len, parts)) > limit:
+        return
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".graphs-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_UNFINISHED, delete=False) as file:
             temporary = file.name
             for part in (digest.digest(), *parts):
                 file.write(part)
@@ -66,6 +79,24 @@ def _write(path: Path, built: BuiltGraphs) -> None:
     except OSError:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _trim(folder: Path, limit: int) -> None:
+    """Remove the files used longest ago until all others take no more than ``limit`` bytes, and what killed processes left."""
+    used: list[tuple[float, int, Path]] = []
+    for path in folder.glob("*"):
+        with suppress(OSError):  # another process was quicker
+            stat = path.stat()
+            if path.name.startswith(_UNFINISHED) and stat.st_mtime < time.time() - LEFTOVER_AGE:
+                path.unlink()
+            elif path.suffix == _ENDING:
+                used.append((stat.st_mtime, stat.st_size, path))
+    room = limit
+    for _, size, path in sorted(used, reverse=True):
+        room -= size
+        if room < 0:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _flat(built: BuiltGraphs) -> dict[str, np.ndarray]:
