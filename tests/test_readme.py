@@ -30,7 +30,7 @@ def test_make_knows_the_two_commands() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/setup.md"])
 def test_what_apt_is_to_install_is_all_that_is_called(page: str) -> None:
-    """A compiler included: without one CHGNet runs, but several times slower."""
+    """A compiler included: without one CHGNet runs, but slower."""
     [packages] = re.findall(r"sudo apt install (git [\w+ -]+)", (ROOT / page).read_text())
     assert set(packages.split()) == {"git", "make", "g++", "python3-venv"}
 
