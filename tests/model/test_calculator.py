@@ -140,7 +140,7 @@ def test_snippet_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -
     for text in (
         snippet,
         snippet.replace("xfunc_core.model.calculator", "chgnet.model.dynamics").replace(
-            "CHGNetCalculator()", "CHGNetCalculator(use_device='cpu')"
+            'CHGNetCalculator("0.3.0", device="cpu")', "CHGNetCalculator(use_device='cpu')"
         ),
     ):
         exec(compile(text, "docs/training.md", "exec"), {})
