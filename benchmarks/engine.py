@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from pymatgen.core import Structure
 
-from benchmarks.engine_agreement import Outputs, agreement, geometry, loss_of, upstream_model, upstream_outputs, varied
+from benchmarks.engine_agreement import Outputs, agreement, geometry, labels_for, loss_of, upstream_model, upstream_outputs, varied
 from xfunc_core.answers.answer import text_table
 from xfunc_core.model.graph_batch import collate
 from xfunc_core.model.graphs import StructureGraph
@@ -79,11 +79,15 @@ def main() -> None:
 class Contest:
     """The same batch for upstream and for the engine with and without kernels: what each does in a step."""
 
-    def __init__(self, structures: Sequence[Structure]) -> None:
-        self.upstream, self.engine = upstream_model(), load_engine(shipped_checkpoint("0.3.0"))
-        self.plain = load_engine(shipped_checkpoint("0.3.0"))
+    def __init__(self, structures: Sequence[Structure], device: str = "cpu") -> None:
+        self.upstream, self.engine, self.plain = upstream_model(), *(load_engine(shipped_checkpoint("0.3.0")) for _ in range(2))
         self.plain.uses_kernels = False
-        self.graphs, self.batch = [self.upstream.graph_converter(s) for s in structures], collate([geometry(s) for s in structures])
+        self.graphs = [self.upstream.graph_converter(s).to(device) for s in structures]
+        self.batch = collate([geometry(s) for s in structures]).to(device)
+        for model in self.models.values():
+            model.to(device)
+        with torch.no_grad():
+            self.labels = labels_for(self.plain(self.batch))
         trained = {name: [p for p in model.parameters() if p.requires_grad] for name, model in self.models.items()}
         self.optimizers = {name: torch.optim.Adam(parameters, lr=0) for name, parameters in trained.items()}
         self.trained = trained
@@ -96,7 +100,7 @@ class Contest:
         """One optimiser step on energies, forces, stresses and moments."""
         out = self._outputs(who)
         self.optimizers[who].zero_grad()
-        loss_of(out).backward(inputs=None if who == "upstream" else self.trained[who])
+        loss_of(out, self.labels).backward(inputs=None if who == "upstream" else self.trained[who])
         self.optimizers[who].step()
         for graph in self.graphs:  # upstream leaves gradients in its graphs
             graph.atom_frac_coord.grad = graph.lattice.grad = None
@@ -125,15 +129,17 @@ def speed(size: int, rounds: int) -> Iterable[dict[str, str]]:
         yield row
 
 
-def take_turns(tasks: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of the processor of each task in each round, after one to warm up."""
+def take_turns(
+    tasks: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, list[float]]:
+    """Seconds of each task in each round, after one to warm up; of the processor unless another clock is given."""
     seconds: dict[str, list[float]] = {who: [] for who in tasks}
     for number in range(rounds + 1):
         for who, task in tasks.items():
-            start = time.process_time()
+            start = clock()
             task()
             if number:
-                seconds[who].append(time.process_time() - start)
+                seconds[who].append(clock() - start)
     return seconds
 
 

@@ -85,11 +85,16 @@ def upstream_outputs(model: CHGNet, graphs: Sequence[CrystalGraph]) -> Outputs:
     return {"e": out["e"], "f": torch.cat(out["f"]), "s": torch.stack(out["s"]), "m": torch.cat(out["m"])}
 
 
-def loss_of(out: Outputs) -> Tensor:
-    """The paper's kind of loss, on made-up labels that are the same for everybody."""
+def labels_for(out: Outputs) -> Outputs:
+    """Made-up labels in double precision, the same for everybody."""
     rng = np.random.default_rng(0)
-    labels = {key: torch.tensor(rng.normal(size=out[key].shape), dtype=out[key].dtype) for key in WEIGHTS}
-    return sum(weight * torch.nn.functional.huber_loss(out[key], labels[key], delta=0.1) for key, weight in WEIGHTS.items())
+    return {key: torch.tensor(rng.normal(size=out[key].shape), device=out[key].device) for key in WEIGHTS}
+
+
+def loss_of(out: Outputs, labels: Outputs | None = None) -> Tensor:
+    """The paper's kind of loss, on `labels_for` the outputs unless they are given."""
+    labels = labels_for(out) if labels is None else labels
+    return sum(weight * torch.nn.functional.huber_loss(out[key], labels[key].to(out[key].dtype), delta=0.1) for key, weight in WEIGHTS.items())
 
 
 # --- agreement --------------------------------------------------------------------------------
