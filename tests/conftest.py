@@ -22,7 +22,7 @@ from xfunc_core.data.library import install_bundled, open_dataset
 if TYPE_CHECKING:
     from xfunc_core.model.network import Engine
 
-os.environ["TRITON_INTERPRET"] = "1"  # kernels for a GPU on the processor; before triton is imported, which torch does now and then
+os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels for a GPU on the processor; before triton is imported, which torch does now and then
 
 FEW = ["CaO-rs", "MgO-rs", "SrO-rs", "MgS-rs", "NaCl-rs", "NaF-rs", "KCl-rs", "KF-rs", "LiCl-rs", "LiF-rs", "Na2O-fl", "Li2O-fl", "K2O-fl", "CaF2-fl", "SrF2-fl", "SrCl2-fl", "Li2S-fl", "Na2S-fl"]
 """Materials of the bundled set whose elements occur several times among them; two or three atoms each."""

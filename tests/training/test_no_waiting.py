@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from xfunc_core.model import graph_batch
+from xfunc_core.model.fused.on_gpu import why_plain
 from xfunc_core.model.named import SHIPPED, shipped_checkpoint
 from xfunc_core.model.network import Engine
 from xfunc_core.model.predict import BATCH_COST, predict
@@ -51,6 +52,8 @@ class NoWaiting(TorchDispatchMode):
 @pytest.fixture(params=["meta", *(["cuda"] if torch.cuda.is_available() else [])])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where to train."""
+    if request.param == "cuda":
+        why_plain(torch.empty(0, device="cuda").device)  # the kernels' self-check waits, once in a process
     if request.param == "meta":
         for module in (graph_batch, loss):  # what goes to a GPU is pinned first
             monkeypatch.setattr(module, "sent", lambda tensor, device: tensor.to(device, non_blocking=True))
