@@ -39,7 +39,7 @@ class Engine(nn.Module):
         references: eV/atom, shape (94,), float64 whatever the network is; a parameter if trainable, else a buffer.
         atom_graph_cutoff: how far the bonds of a batch must reach, Å.
         bond_graph_cutoff: how far those that form angles must, Å.
-        uses_kernels: whether compiled kernels may be used, where `kernels` has them.
+        uses_kernels: whether kernels may be used: compiled ones where `kernels` has them, on a GPU Triton's where `why_plain` is silent.
     """
 
     def __init__(self, network: CHGNet, references: np.ndarray, trainable_references: bool = False) -> None:
