@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from xfunc_core.model.fused import calls, plain
-from xfunc_core.model.fused.functions import Call, convolve, slopes_only, update
+from xfunc_core.model.fused.functions import Call, convolve, update
 from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.operations import Edges, Gate, Own
+from xfunc_core.model.slopes import slopes_only
 
 HAS_COMPILED = pytest.mark.skipif(kernels().library is None, reason=kernels().reason)
 HAS_TRITON = pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: make test installs it")

@@ -9,7 +9,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
+
+from xfunc_core.model.products import linear
 
 COLUMNS = 8
 """Bases are widened by zeros to a multiple of it: products of 31 columns take almost twice as long as of 32."""

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn import functional
 
 from xfunc_core.model.fused.functions import Call, convolve, update
 from xfunc_core.model.operations import WIDTH, Edges, Gate, Own
+from xfunc_core.model.products import linear
 
 Weights = Mapping[str, Tensor]
 """Tensors by their names in a checkpoint of chgnet."""
@@ -61,7 +62,7 @@ def atom_convolution(call: Call, w: Weights, layer: str, atoms: Tensor, bonds: B
     messages = convolve(
         call,
         edges,
-        linear(atoms, centre, bias),
+        functional.linear(atoms, centre, bias),
         linear(atoms, neighbour),
         Own(torch.cat([bonds.short, bonds.long]), bond),
         bonds.weight,
@@ -90,7 +91,7 @@ def _angle_parts(w: Weights, mlp: str, place: int, atoms: Tensor, bonds: Bonds, 
     """What bonds add as first of an angle, (2 K, 128), and as second, (K, 128), and what angles add."""
     first, bias = _first_linear(w, mlp, place)
     as_first, as_second, angle, centre = first.split(WIDTH, dim=1)
-    at_first = linear(bonds.short, as_first).repeat(2, 1) + linear(atoms, centre, bias).index_select(0, angles.centre)
+    at_first = linear(bonds.short, as_first).repeat(2, 1) + functional.linear(atoms, centre, bias).index_select(0, angles.centre)
     at_second = linear(bonds.short, as_second)
     return at_first, at_second, Own(angles.features, angle)
 
@@ -114,4 +115,6 @@ def _gate(w: Weights, mlp: str, place: int | None) -> Gate:
 
 
 def _out(w: Weights, layer: str, messages: Tensor) -> Tensor:
-    return linear(messages, w[f"{layer}.mlp_out.layers.1.weight"], w.get(f"{layer}.mlp_out.layers.1.bias"))
+    bias = w.get(f"{layer}.mlp_out.layers.1.bias")
+    out = linear(messages, w[f"{layer}.mlp_out.layers.1.weight"])
+    return out if bias is None else out + bias

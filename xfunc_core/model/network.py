@@ -17,12 +17,13 @@ from torch.nn.functional import layer_norm, linear, silu
 from xfunc_core.model.basis import angle_basis, expanded, radial_basis
 from xfunc_core.model.fused import calls as compiled
 from xfunc_core.model.fused import plain
-from xfunc_core.model.fused.functions import Call, slopes_only
+from xfunc_core.model.fused.functions import Call
 from xfunc_core.model.fused.library import Loaded, kernels
 from xfunc_core.model.fused.on_gpu import why_plain
 from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.layers import Angles, Bonds, Weights, angle_update, atom_convolution, bond_convolution
 from xfunc_core.model.operations import NORM_EPSILON, WIDTH, Edges, sum_by_owner
+from xfunc_core.model.slopes import slopes_only
 
 GPA_PER_EV_PER_A3 = 160.21766208
 

@@ -7,9 +7,7 @@ what the second passes back for them arrives at the first together with everythi
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,21 +17,11 @@ from torch.autograd.function import once_differentiable
 
 from xfunc_core.model.fused.calls import Shape
 from xfunc_core.model.operations import WIDTH, Edges, Gate, Own
+from xfunc_core.model.slopes import are_slopes_only
 
 PAIR = 2 * WIDTH
 Call = Callable[..., None]
 """What runs a kernel: ``call`` of `xfunc_core.model.fused.calls` (compiled, gates with a norm only) or of `xfunc_core.model.fused.plain`."""
-_SLOPES_ONLY: ContextVar[bool] = ContextVar("slopes_only", default=False)
-
-
-@contextlib.contextmanager
-def slopes_only() -> Iterator[None]:
-    """Within it a gradient that is to be differentiated again leaves out those of the parameters, which a force does not need."""
-    token = _SLOPES_ONLY.set(True)
-    try:
-        yield
-    finally:
-        _SLOPES_ONLY.reset(token)
 
 
 def convolve(call: Call, edges: Edges, at_first: Tensor, at_second: Tensor, own: Own, weight: Tensor, gate: Gate) -> Tensor:
@@ -100,7 +88,7 @@ class _Operation(Function):
     def backward(ctx: Any, g_out: Tensor | None, cot_y: Tensor | None, cot_pre: Tensor | None) -> tuple[Tensor | None, ...]:
         call, shape, saved = ctx.call, ctx.shape, ctx.saved_tensors
         if torch.is_grad_enabled():
-            if not _SLOPES_ONLY.get():
+            if not are_slopes_only():
                 raise RuntimeError("gradients of parameters are differentiated no further: take slopes within slopes_only()")
             return None, None, *_Slopes.apply(call, shape, g_out, *saved), None, None, None, None
         tensors = _saved(saved)

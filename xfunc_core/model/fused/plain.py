@@ -8,33 +8,39 @@ within a block, core before gate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, silu
+from torch.nn.functional import silu
 
 from xfunc_core.model.fused.calls import POINTERS, Shape
 from xfunc_core.model.operations import NORM_EPSILON, WIDTH
+from xfunc_core.model.products import product
 
-EDGES_AT_ONCE = 2048
+EDGES_AT_ONCE = 4096
 """On a processor: a block of both halves takes 0.5 MB, and the cache of a core holds one or two."""
-_aten = torch.ops.aten
+_silu_backward = torch.ops.aten.silu_backward
+_sigmoid_backward = torch.ops.aten.sigmoid_backward
+_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 
 def call(kernel: str, shape: Shape, dtype: torch.dtype, **tensors: Tensor | None) -> None:
     """Run a kernel as `xfunc_core.model.fused.calls.call` does."""
-    a = SimpleNamespace(**(dict.fromkeys(POINTERS) | tensors))
-    for name in _SUMS:
-        if getattr(a, name) is not None:
-            getattr(a, name).zero_()
-    for name in ("linear", "bias", "scale", "shift"):
-        if getattr(a, name) is not None:
-            setattr(a, name, getattr(a, name).unbind())
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    for name in _SUMS & given.keys():
+        given[name].zero_()
+    of_owners = {name: given[name].view(-1, 2, WIDTH).transpose(0, 1).contiguous() for name in _OF_OWNERS & given.keys()}
+    matrices = {name: given[name].view(2, WIDTH, -1) for name in _OF_GATES & given.keys()}
+    transposed = {f"{name}_t": tensor.transpose(1, 2) for name, tensor in matrices.items() if name in ("linear", "own_weight")}
+    halves = {name: tensor.squeeze(2).unbind() for name, tensor in (of_owners | matrices | transposed).items()}
+    a = SimpleNamespace(**(dict.fromkeys(POINTERS) | given | halves))
     for block in _blocks(shape):
         _KERNELS[kernel](a, block)
+    for name in _SUMS & of_owners.keys():
+        given[name].view(-1, 2, WIDTH).copy_(of_owners[name].transpose(0, 1))
 
 
 class _Block(NamedTuple):
@@ -54,9 +60,11 @@ class _Block(NamedTuple):
     first: Tensor
     second: Tensor
 
-    @property
-    def n(self) -> int:
-        return len(self.first)
+    def halves(self, rows: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Their rows of 128, or those that pairs share, as core and gate: (n, 64) each."""
+        if rows is None:
+            return None, None
+        return rows[self.rows if len(rows) == self.shape.positions else self.shared].view(2, -1, WIDTH).unbind()
 
 
 def _blocks(shape: Shape) -> Iterator[_Block]:
@@ -72,119 +80,131 @@ def _blocks(shape: Shape) -> Iterator[_Block]:
 
 
 def _forward(a: SimpleNamespace, block: _Block) -> None:
-    if block.shape.paired:
-        torch.mm(a.features[block.shared], a.own_weight.t(), out=a.own[block.shared])
-        pre = _pre(a, block)
-    else:
-        pre = _gathered(block, a.at_first, a.at_second, a.pre[block.rows]).addmm_(a.features[block.shared], a.own_weight.t())
-    y = _halves(pre)
+    y = _first_layer(a, block)
     if block.shape.linear:
-        y = a.y[block.rows].view(2, block.n, WIDTH)
-        for k, hidden in enumerate(_halves(silu(pre))):
-            torch.addmm(a.bias[k], hidden, a.linear[k].t(), out=y[k])
-    p, q = (_norm(a, k, y[k])[0] for k in (0, 1))
-    if not block.shape.linear:
-        torch.mul(silu(p), q.sigmoid(), out=a.out[block.rows])
-        return
-    a.out.index_add_(0, block.first, silu(p).mul_(q.sigmoid()).mul_(_weight(block, a.weight)))
+        y = [product(silu(pre), a.linear[k], a.bias[k], out=into) for k, (pre, into) in enumerate(zip(y, block.halves(a.y), strict=True))]
+    p, q = (_norm(a, k, y[k])[0] for k in _HALVES)
+    out = silu(p).mul_(q.sigmoid())
+    if block.shape.linear:
+        a.out.index_add_(0, block.first, _weighted_(block, out, a.weight))
+    else:
+        a.out[block.rows] = out
 
 
 def _backward(a: SimpleNamespace, block: _Block) -> None:
-    pre = _pre(a, block)
-    gy = _through_gate(a, block, pre) if a.g_out is not None else pre.new_zeros(2, block.n, WIDTH)
-    if a.cot_y is not None:
-        cotangents = a.cot_y[block.rows].view(2, block.n, WIDTH)
-        gy = [g.add_(cotangent) for g, cotangent in zip(gy, cotangents, strict=True)]
+    g = _through_gate(a, block) if a.g_out is not None else [a.features.new_zeros(len(block.first), WIDTH) for _ in _HALVES]
     if block.shape.linear:
-        gh = torch.empty_like(pre) if a.g_h is None else a.g_h[block.rows]
-        for k, into in enumerate(_halves(gh)):
-            torch.mm(gy[k], a.linear[k], out=into)
-            if a.g_bias is not None:
-                a.g_bias[k] += gy[k].sum(0)
+        g = _through_hidden(a, block, g)
+    products, features = [], a.features[block.shared]
+    for k, cotangent in enumerate(block.halves(a.cot_pre)):
+        if cotangent is not None:
+            g[k].add_(cotangent)
+        a.g_first[k].index_add_(0, block.first, g[k])
+        a.g_second[k].index_add_(0, block.second, g[k])
+        shared = _summed_pairs(block, g[k])
+        products.append(product(shared, a.own_weight_t[k]))
+        if a.g_own_weight is not None:
+            a.g_own_weight[k].addmm_(shared.t(), features)
+    torch.add(*products, out=a.g_features[block.shared])
+
+
+def _through_hidden(a: SimpleNamespace, block: _Block, g: list[Tensor]) -> list[Tensor]:
+    """Gradients of both halves of pre from those of y, and those of the hidden layer."""
+    pre, g_pre = _pre(a, block), []
+    for k, (cotangent, into) in enumerate(zip(block.halves(a.cot_y), block.halves(a.g_h), strict=True)):
+        if cotangent is not None:
+            g[k].add_(cotangent)
+        if a.g_bias is not None:
+            a.g_bias[k].add_(g[k].sum(0))
         if a.g_linear is not None:
-            _add_products(a.g_linear, gy, _halves(silu(pre)))
-        g_pre = _aten.silu_backward(gh, pre)
-    else:
-        g_pre = torch.cat(list(gy), dim=1)
-    if a.cot_pre is not None:
-        g_pre.add_(a.cot_pre[block.rows])
-    a.g_first.index_add_(0, block.first, g_pre)
-    a.g_second.index_add_(0, block.second, g_pre)
-    shared = _summed_pairs(block, g_pre)
-    torch.mm(shared, a.own_weight, out=a.g_features[block.shared])
-    if a.g_own_weight is not None:
-        a.g_own_weight.addmm_(shared.t(), a.features[block.shared])
+            a.g_linear[k].addmm_(g[k].t(), silu(pre[k]))
+        g_pre.append(_silu_backward(product(g[k], a.linear_t[k], out=into), pre[k]))
+    return g_pre
 
 
-def _through_gate(a: SimpleNamespace, block: _Block, pre: Tensor) -> list[Tensor]:
+def _through_gate(a: SimpleNamespace, block: _Block) -> list[Tensor]:
     """Gradients of both halves of y, and of weight, scale and shift, from that of the output."""
-    y = _y(a, block, pre)
-    (p, *core), (q, *gate) = (_norm(a, k, y[k]) for k in (0, 1))
+    y = _y(a, block)
+    (p, *core), (q, *gate) = (_norm(a, k, y[k]) for k in _HALVES)
     s, t = silu(p), q.sigmoid()
     if block.shape.linear:
         g = a.g_out.index_select(0, block.first)
-        _add_weight(block, a.g_weight, g * s * t)
-        g.mul_(_weight(block, a.weight))
+        g_t = g * t
+        _add_weight(block, a.g_weight, g_t * s)
+        g_s = _weighted_(block, g.mul_(s), a.weight)
+        _weighted_(block, g_t, a.weight)
     else:
         g = a.g_out[block.rows]
-    slopes = _aten.silu_backward(g * t, p), _aten.sigmoid_backward(g * s, t)
+        g_t, g_s = g * t, s.mul_(g)
+    slopes = _silu_backward(g_t, p), _sigmoid_backward(g_s, t)
     return [_norm_slope(a, k, slopes[k], y[k], *statistics) for k, statistics in enumerate((core, gate))]
 
 
 def _double_backward(a: SimpleNamespace, block: _Block) -> None:
-    pre, tangent = _pre(a, block), _tangent(a, block)
-    dy = _halves(tangent)
-    if block.shape.linear:
-        g_h = a.g_h[block.rows]
-        hidden = _halves(_aten.silu_backward(tangent, pre))
-        dy = [linear(half, matrix) for half, matrix in zip(hidden, a.linear, strict=True)]
-        torch.mul(_curvature(pre, pre.sigmoid()).mul_(tangent), g_h, out=a.c_pre[block.rows])
-        g_pre = _aten.silu_backward(g_h, pre)
-    c_y, gy = _through_gate_twice(a, block, _y(a, block, pre), dy)
-    if block.shape.linear:
-        torch.stack(c_y, out=a.c_y[block.rows].view(2, block.n, WIDTH))
-        if a.g_linear is not None:
-            _add_products(a.g_linear, gy, hidden)
-    else:
-        torch.cat(c_y, dim=1, out=a.c_pre[block.rows])
-        g_pre = torch.cat(gy, dim=1)
+    dy = _tangents(a, block)
+    if not block.shape.linear:
+        _add_to_own_weight(a, block, _through_gate_twice(a, block, dy, block.halves(a.c_pre)))
+        return
+    hidden = _through_hidden_twice(a, block, dy)
+    dy = [product(hidden[k], a.linear[k]) for k in _HALVES]
+    gy = _through_gate_twice(a, block, dy, block.halves(a.c_y))
+    if a.g_linear is not None:
+        for k in _HALVES:
+            a.g_linear[k].addmm_(gy[k].t(), hidden[k])
+
+
+def _through_hidden_twice(a: SimpleNamespace, block: _Block, tangents: list[Tensor]) -> list[Tensor]:
+    """Tangents of the hidden layer from those of pre; c_pre, and the gradient of own weights, but for what comes through y."""
+    pre, g_h, hidden = _pre(a, block), block.halves(a.g_h), []
+    for k, (tangent, into) in enumerate(zip(tangents, block.halves(a.c_pre), strict=True)):
+        hidden.append(_silu_backward(tangent, pre[k]))
+        sigmoid = pre[k].sigmoid()
+        _sigmoid_backward(_bend(pre[k], sigmoid).mul_(tangent).mul_(g_h[k]), sigmoid, grad_input=into)
     if a.g_own_weight is not None:
-        a.g_own_weight.addmm_(_summed_pairs(block, g_pre).t(), a.t_features[block.shared])
+        _add_to_own_weight(a, block, [_silu_backward(g_h[k], pre[k]) for k in _HALVES])
+    return hidden
 
 
-def _through_gate_twice(a: SimpleNamespace, block: _Block, y: Tensor, dy: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Gradients of both halves of y, through the values and through their tangents; and those of the tangents dy."""
-    (p, *core), (q, *gate) = (_norm(a, k, y[k]) for k in (0, 1))
+def _add_to_own_weight(a: SimpleNamespace, block: _Block, g: list[Tensor]) -> None:
+    if a.g_own_weight is not None:
+        features = a.t_features[block.shared]
+        for k in _HALVES:
+            a.g_own_weight[k].addmm_(_summed_pairs(block, g[k]).t(), features)
+
+
+def _through_gate_twice(a: SimpleNamespace, block: _Block, dy: list[Tensor], into: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """Gradients of both halves of y, through the values and through their tangents dy, into ``into``; returns those of the tangents."""
+    y = _y(a, block)
+    (p, *core), (q, *gate) = (_norm(a, k, y[k]) for k in _HALVES)
     dx = [_norm_tangent(a, y[k], dy[k], *statistics) for k, statistics in enumerate((core, gate))]
-    dp, dq = dx if a.scale is None else (dx[k] * a.scale[k] for k in (0, 1))
+    dp, dq = dx if a.scale is None else (dx[k] * a.scale[k] for k in _HALVES)
     sp, t = p.sigmoid(), q.sigmoid()
     s = p * sp
-    u, v = _aten.silu_backward(dp, p), _aten.sigmoid_backward(dq, t)
+    u, v = _silu_backward(dp, p), _sigmoid_backward(dq, t)
     slope = (u * t).addcmul_(s, v)
     if block.shape.linear:
-        g, weight, t_weight = a.g_out.index_select(0, block.first), _weight(block, a.weight), _weight(block, a.t_weight)
+        g = a.g_out.index_select(0, block.first)
         _add_weight(block, a.c_weight, g * slope)
-        a.c_out.index_add_(0, block.first, slope.mul_(weight).addcmul_(s * t, t_weight))
-        g_t, g = g * t_weight, g.mul_(weight)
-        through_p, through_q = (g_t * t).addcmul_(g, v), (g_t.mul_(s)).addcmul_(g, u)
+        g_w, g_dw = _weighted_(block, g.clone(), a.weight), _weighted_(block, g, a.t_weight)
+        a.c_out.index_add_(0, block.first, _weighted_(block, slope, a.weight).add_(_weighted_(block, s * t, a.t_weight)))
+        through_p, through_q = (g_dw * t).addcmul_(g_w, v), g_dw.mul_(s).addcmul_(g_w, u)
     else:
-        g = a.g_out[block.rows]
+        g_w = a.g_out[block.rows]
         a.c_out[block.rows] = slope
-        through_p, through_q = g * v, g * u
-    core_g, gate_g = g * t, g * s
-    gp = _aten.silu_backward(through_p, p).addcmul_(_curvature(p, sp).mul_(dp), core_g)
-    gq = _aten.sigmoid_backward(through_q, t).addcmul_(v.mul_(gate_g), 1 - 2 * t)
-    g_dp, g_dq = _aten.silu_backward(core_g, p), _aten.sigmoid_backward(gate_g, t)
+        through_p, through_q = g_w * v, g_w * u
+    core_g, gate_g = g_w * t, s.mul_(g_w)
+    gp = _silu_backward(through_p, p).add_(_sigmoid_backward(_bend(p, sp).mul_(dp).mul_(core_g), sp))
+    gq = _sigmoid_backward(through_q, t).addcmul_(v.mul_(gate_g), 1 - 2 * t)
+    g_d = _silu_backward(core_g, p), _sigmoid_backward(gate_g, t)
     if a.scale is None:
-        return [gp, gq], [g_dp, g_dq]
-    halves = zip((0, 1), (gp, gq), (g_dp, g_dq), y, dy, dx, (core, gate), strict=True)
-    c_y, gy = zip(*(_norm_twice(a, k, *rest, *statistics) for k, *rest, statistics in halves), strict=True)
-    return list(c_y), list(gy)
+        into[0].copy_(gp), into[1].copy_(gq)
+        return list(g_d)
+    return [_norm_twice(a, k, g, g_d[k], y[k], dy[k], dx[k], *statistics, into[k]) for k, (g, statistics) in enumerate(((gp, core), (gq, gate)))]
 
 
-def _curvature(x: Tensor, sigmoid: Tensor) -> Tensor:
-    """silu''(x)."""
-    return (x + 2).addcmul_(x, sigmoid, value=-2).mul_(torch.addcmul(sigmoid, sigmoid, sigmoid, value=-1))
+def _bend(x: Tensor, sigmoid: Tensor) -> Tensor:
+    """silu''(x) / sigmoid'(x)."""
+    return (x + 2).addcmul_(x, sigmoid, value=-2)
 
 
 # --- norms ------------------------------------------------------------------------------------
@@ -200,81 +220,86 @@ def _norm_slope(a: SimpleNamespace, k: int, g: Tensor, y: Tensor, mean: Tensor |
     if a.scale is None:
         return g
     wanted = [True, a.g_scale is not None, a.g_shift is not None]
-    g_y, g_scale, g_shift = _aten.native_layer_norm_backward(g, y, (WIDTH,), mean, inverse, a.scale[k], a.shift[k], wanted)
+    g_y, g_scale, g_shift = _norm_backward(g, y, (WIDTH,), mean, inverse, a.scale[k], a.shift[k], wanted)
     for into, found in ((a.g_scale, g_scale), (a.g_shift, g_shift)):
         if into is not None:
-            into[k] += found
+            into[k].add_(found)
     return g_y
 
 
 def _norm_tangent(a: SimpleNamespace, y: Tensor, dy: Tensor, mean: Tensor | None, inverse: Tensor | None) -> Tensor:
     """Tangent of the normal rows; as the Jacobian is symmetric, their gradient is computed alike."""
-    if a.scale is None:
-        return dy
-    return _aten.native_layer_norm_backward(dy, y, (WIDTH,), mean, inverse, None, None, [True, False, False])[0]
+    return dy if a.scale is None else _norm_backward(dy, y, (WIDTH,), mean, inverse, None, None, [True, False, False])[0]
 
 
 def _norm_twice(
-    a: SimpleNamespace, k: int, g: Tensor, g_d: Tensor, y: Tensor, dy: Tensor, dx: Tensor, mean: Tensor, inverse: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of y and of its tangent from those of what `_norm` gives (g) and of the tangent of that (g_d)."""
+    a: SimpleNamespace, k: int, g: Tensor, g_d: Tensor, y: Tensor, dy: Tensor, dx: Tensor, mean: Tensor, inverse: Tensor, into: Tensor
+) -> Tensor:
+    """Gradient of y into ``into`` and of its tangent from those of what `_norm` gives (g) and of the tangent of that (g_d)."""
     x = (y - mean).mul_(inverse)
     if a.g_scale is not None:
-        a.g_scale[k] += (g * x).addcmul_(g_d, dx).sum(0)
+        a.g_scale[k].add_((g * x).addcmul_(g_d, dx).sum(0))
     if a.g_shift is not None:
-        a.g_shift[k] += g.sum(0)
+        a.g_shift[k].add_(g.sum(0))
     g_dx = g_d.mul_(a.scale[k])
     over_n = y.new_full((WIDTH, 1), 1 / WIDTH)
     along_dy, along_g, along_dx = ((left * right).mm(over_n).mul_(inverse) for left, right in ((dy, x), (g_dx, x), (g_dx, dx)))
     total = g.mul_(a.scale[k]).addcmul_(g_dx, along_dy, value=-1).addcmul_(dy, along_g, value=-1)
-    c_y = _norm_tangent(a, y, total, mean, inverse).addcmul_(x, along_dx, value=-1)
-    return c_y, _norm_tangent(a, y, g_dx, mean, inverse)
+    torch.addcmul(_norm_tangent(a, y, total, mean, inverse), x, along_dx, value=-1, out=into)
+    return _norm_tangent(a, y, g_dx, mean, inverse)
 
 
 # --- gathers and sums -------------------------------------------------------------------------
 
 
-def _pre(a: SimpleNamespace, block: _Block) -> Tensor:
-    """What goes into the first activation, shape (n, 128), after forward: it is kept but for pairs."""
-    if not block.shape.paired:
-        return a.pre[block.rows]
-    return _add_to_both(_gathered(block, a.at_first, a.at_second), a.own[block.shared])
+def _first_layer(a: SimpleNamespace, block: _Block) -> list[Tensor]:
+    """Both halves of what goes into the first activation, kept, but for pairs, of which what is their own is kept: (n, 64) each."""
+    features = a.features[block.shared]
+    if block.shape.paired:
+        for k, into in enumerate(block.halves(a.own)):
+            product(features, a.own_weight[k], out=into)
+        return _pre(a, block)
+    return [_gathered(block, a.at_first[k], a.at_second[k], into).add_(product(features, a.own_weight[k])) for k, into in enumerate(block.halves(a.pre))]
 
 
-def _tangent(a: SimpleNamespace, block: _Block) -> Tensor:
-    """That of `_pre`."""
-    gathered = _gathered(block, a.t_first, a.t_second)
+def _pre(a: SimpleNamespace, block: _Block) -> Sequence[Tensor]:
+    """Those of `_first_layer`, from what it kept."""
     if not block.shape.paired:
-        return gathered.addmm_(a.t_features[block.shared], a.own_weight.t())
-    return _add_to_both(gathered, linear(a.t_features[block.shared], a.own_weight))
+        return block.halves(a.pre)
+    return [_add_to_both_(_gathered(block, a.at_first[k], a.at_second[k]), own) for k, own in enumerate(block.halves(a.own))]
+
+
+def _tangents(a: SimpleNamespace, block: _Block) -> list[Tensor]:
+    """Those of `_pre`."""
+    features = a.t_features[block.shared]
+    return [_add_to_both_(_gathered(block, a.t_first[k], a.t_second[k]), product(features, a.own_weight[k])) for k in _HALVES]
 
 
 def _gathered(block: _Block, at_first: Tensor, at_second: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.index_select(at_first, 0, block.first, out=out).add_(at_second.index_select(0, block.second))
 
 
-def _add_to_both(rows: Tensor, shared: Tensor) -> Tensor:
-    rows.view(2, -1, 2 * WIDTH).add_(shared)
+def _add_to_both_(rows: Tensor, shared: Tensor) -> Tensor:
+    """Adds what is shared, by an edge and its reverse if they are paired."""
+    rows.view(-1, *shared.shape).add_(shared)
     return rows
 
 
-def _y(a: SimpleNamespace, block: _Block, pre: Tensor) -> Tensor:
-    """What goes into the norm, both halves."""
-    return a.y[block.rows].view(2, block.n, WIDTH) if block.shape.linear else _halves(pre)
+def _y(a: SimpleNamespace, block: _Block) -> tuple[Tensor, Tensor]:
+    """Both halves of what goes into the norm."""
+    return block.halves(a.y if block.shape.linear else a.pre)
 
 
-def _halves(rows: Tensor) -> Tensor:
-    """Core and gate, shape (2, n, 64)."""
-    return rows.view(-1, 2, WIDTH).transpose(0, 1)
-
-
-def _weight(block: _Block, weight: Tensor) -> Tensor:
-    """Of each edge, shape (n, 64)."""
-    return weight[block.shared].repeat(2, 1) if block.shape.paired else weight.index_select(0, block.second)
+def _weighted_(block: _Block, rows: Tensor, weight: Tensor) -> Tensor:
+    """Rows times the weights of their edges, in place."""
+    if block.shape.paired:
+        rows.view(2, -1, WIDTH).mul_(weight[block.shared])
+        return rows
+    return rows.mul_(weight.index_select(0, block.second))
 
 
 def _add_weight(block: _Block, into: Tensor, rows: Tensor) -> None:
-    """The adjoint of `_weight`."""
+    """The adjoint of `_weighted_`."""
     if block.shape.paired:
         torch.sum(rows.view(2, -1, WIDTH), 0, out=into[block.shared])
     else:
@@ -283,15 +308,15 @@ def _add_weight(block: _Block, into: Tensor, rows: Tensor) -> None:
 
 def _summed_pairs(block: _Block, rows: Tensor) -> Tensor:
     """Over an edge and its reverse."""
-    return rows.view(2, -1, 2 * WIDTH).sum(0) if block.shape.paired else rows
+    return rows.view(2, -1, WIDTH).sum(0) if block.shape.paired else rows
 
 
-def _add_products(into: Tensor, left: list[Tensor], right: Tensor) -> None:
-    """Gradients of the hidden layer, half by half."""
-    for k in (0, 1):
-        into[k].addmm_(left[k].t(), right[k])
-
-
+_HALVES = (0, 1)
+"""Core and gate."""
 _KERNELS = {"forward": _forward, "backward": _backward, "double_backward": _double_backward}
-_SUMS = ("out", "g_first", "g_second", "g_weight", "g_linear", "g_bias", "g_scale", "g_shift", "g_own_weight", "c_out", "c_weight")
+_OF_OWNERS = {"at_first", "at_second", "t_first", "t_second", "g_first", "g_second"}
+"""Where core and gate lie side by side; here one follows the other."""
+_OF_GATES = {"own_weight", "linear", "bias", "scale", "shift", "g_own_weight", "g_linear", "g_bias", "g_scale", "g_shift"}
+"""Where core and gate have a part each."""
+_SUMS = {"out", "g_first", "g_second", "g_weight", "g_linear", "g_bias", "g_scale", "g_shift", "g_own_weight", "c_out", "c_weight"}
 """What blocks add to."""
