@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from xfunc_core.model.fused import plain
-from xfunc_core.model.fused.functions import Call, convolve, slopes_only, update
+from xfunc_core.model.fused.functions import Call, convolve, update
 from xfunc_core.model.operations import WIDTH, Edges, Gate, Own
+from xfunc_core.model.slopes import slopes_only
 
 ASKED_FOR = "XFUNC_TRITON"
 """Environment variable: ``1`` has the engine use the kernels on a GPU; so does ``tf32x3``, with each product made of three in TF32."""

@@ -21,7 +21,7 @@ from xfunc_core.model.operations import NORM_EPSILON, WIDTH
 from xfunc_core.model.products import product
 
 EDGES_AT_ONCE = 4096
-"""On a processor: a block of both halves takes 0.5 MB, and the cache of a core holds one or two."""
+"""For each thread of a processor: one half of a block takes 1 MB, about what the cache of a core holds."""
 _silu_backward = torch.ops.aten.silu_backward
 _sigmoid_backward = torch.ops.aten.sigmoid_backward
 _norm_backward = torch.ops.aten.native_layer_norm_backward
@@ -72,7 +72,7 @@ def _blocks(shape: Shape) -> Iterator[_Block]:
     sides = 2 if shape.paired else 1
     n = shape.positions // sides
     first, second = (owner.reshape(sides, n) for owner in shape.edges)
-    step = EDGES_AT_ONCE // sides if first.device.type == "cpu" else max(n, 1)
+    step = EDGES_AT_ONCE * torch.get_num_threads() // sides if first.device.type == "cpu" else max(n, 1)
     for start in range(0, n, step):
         stop = min(start + step, n)
         owners = (owner[:, start:stop].reshape(-1) for owner in (first, second))
