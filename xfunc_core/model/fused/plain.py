@@ -27,6 +27,7 @@ _sigmoid_backward = torch.ops.aten.sigmoid_backward
 _norm_backward = torch.ops.aten.native_layer_norm_backward
 
 
+@torch.inference_mode()
 def call(kernel: str, shape: Shape, dtype: torch.dtype, **tensors: Tensor | None) -> None:
     """Run a kernel as `xfunc_core.model.fused.calls.call` does."""
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
