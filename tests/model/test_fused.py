@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xfunc_core.model.fused import calls, plain
+from xfunc_core.model.fused import calls, plain, plain_rows
 from xfunc_core.model.fused.functions import Call, convolve, update
 from xfunc_core.model.fused.library import kernels
 from xfunc_core.model.operations import Edges, Gate, Own
@@ -49,7 +49,7 @@ def single(request: pytest.FixtureRequest) -> Call:
 def call(request: pytest.FixtureRequest) -> Iterator[Call]:
     """What computes; the plain kernels in blocks of 96 edges, as the compiled ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "EDGES_AT_ONCE", 96)
+        patch.setattr(plain_rows, "EDGES_AT_ONCE", 96)
         yield request.param
 
 
