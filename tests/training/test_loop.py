@@ -260,11 +260,15 @@ def test_batch_that_is_computed_in_parts_has_the_same_gradient(
 
 
 def test_training_in_parts_drops_no_frame(trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    [whole] = run(trainer(epochs=1))
-    monkeypatch.setitem(COST_AT_ONCE, "cpu", 700.0)
-    [parts] = run(trainer(epochs=1))
-    assert parts["train"] == pytest.approx(whole["train"], rel=1e-4)
-    assert parts["validation"] == pytest.approx(whole["validation"], rel=1e-2)
+    errors = []
+    for limit in (1e9, 700.0):
+        monkeypatch.setitem(COST_AT_ONCE, "cpu", limit)
+        training = trainer(epochs=1)
+        training.model.double()  # in single precision Adam makes steps of the rounding errors of small gradients
+        [epoch] = run(training)
+        errors.append(epoch["train"] | {f"{key} of validation": error for key, error in epoch["validation"].items()})
+    whole, parts = errors
+    assert parts == pytest.approx(whole, rel=1e-8)
 
 
 # --- batches of equal cost --------------------------------------------------------------------
