@@ -15,8 +15,9 @@ from xfunc_core.model.fused.calls import Shape
 from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.network import Engine
 
-_PRODUCTS = {torch.ops.aten.mm: 0, torch.ops.aten.bmm: 0, torch.ops.aten.addmm: 1, torch.ops.aten.addmm_: 1}
-"""Products of matrices, and where their first factor stands among the arguments."""
+_PRODUCTS = {torch.ops.aten.mm: (0, -1), torch.ops.aten.bmm: (0, -1), torch.ops.aten.addmm: (1, -1), torch.ops.aten.addmm_: (1, -1)}
+_PRODUCTS |= {torch.ops.aten.linear: (0, 0), torch.ops.mkldnn._linear_pointwise: (0, 0)}
+"""Products of matrices: where their first factor stands among the arguments, and which dimension of the second is the result's."""
 
 
 class Work(TorchDispatchMode):
@@ -34,9 +35,9 @@ class Work(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        first = _PRODUCTS.get(func.overloadpacket)
-        if first is not None:
-            self.flops += 2 * args[first].numel() * args[first + 1].shape[-1]
+        if func.overloadpacket in _PRODUCTS:
+            first, columns = _PRODUCTS[func.overloadpacket]
+            self.flops += 2 * args[first].numel() * args[first + 1].shape[columns]
         is_view = any(value.alias_info is not None and not value.alias_info.is_write for value in func._schema.returns)
         if self.counts_moved and not is_view:
             self.moved += sum(size_of(t) for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor))
