@@ -403,6 +403,16 @@ def test_extreme_numbers_saturate_as_they_do_in_torch(size: float, single: Call)
     np.testing.assert_allclose(made.run(single).detach(), made.run(None).detach(), rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("flushes", [False, True])
+def test_denormals_of_the_caller_stay_as_they_were(flushes: bool, call: Call) -> None:
+    torch.set_flush_denormal(flushes)
+    try:
+        training_step(case("atoms", 100, torch.float32), call)
+        assert (torch.tensor(torch.finfo(torch.float32).tiny) / 2).item() == (0 if flushes else 2.0**-127)
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_parameter_gradients_are_not_dropped_in_silence(single: Call) -> None:
     made = case("atoms", 10, torch.float32)
     with pytest.raises(RuntimeError, match="within slopes_only"):

@@ -170,7 +170,7 @@ def _through_gate_twice(a: SimpleNamespace, block: Block, dy: list[Tensor], into
         through_p, through_q = g_w * v, g_w * u
     core_g, gate_g = g_w * t, s.mul_(g_w)
     gp = _silu_backward(through_p, p).add_(_sigmoid_backward(_bend(p, sp).mul_(dp).mul_(core_g), sp))
-    gq = _sigmoid_backward(through_q, t).addcmul_(v.mul_(gate_g), 1 - 2 * t)
+    gq = _sigmoid_backward(through_q, t).addcmul_(v.mul_(gate_g), torch.rsub(t, 1, alpha=2))
     g_d = _silu_backward(core_g, p), _sigmoid_backward(gate_g, t)
     if a.scale is None:
         into[0].copy_(gp), into[1].copy_(gq)
