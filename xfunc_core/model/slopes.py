@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
+import torch
+
 _SLOPES_ONLY: ContextVar[bool] = ContextVar("slopes_only", default=False)
 
 
@@ -14,7 +16,8 @@ def slopes_only() -> Iterator[None]:
     """Within it a gradient that is to be differentiated again leaves out those of the parameters."""
     token = _SLOPES_ONLY.set(True)
     try:
-        yield
+        with torch.autograd.set_multithreading_enabled(False):  # torch has a thread of its own for a GPU's gradients, which would not see this
+            yield
     finally:
         _SLOPES_ONLY.reset(token)
 
