@@ -229,6 +229,20 @@ def alone(made: Case, only: str) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_threads_may_change_before_the_gradients(kind: str, call: Call) -> None:
+    made, found, before = case(kind, 350, torch.float64), [], torch.get_num_threads()
+    for later in (2, 1):
+        torch.set_num_threads(2)
+        try:
+            out = made.run(call)
+            torch.set_num_threads(later)
+            found.append([g.numpy() for g in torch.autograd.grad(out.pow(2).sum(), made.everything)])
+        finally:
+            torch.set_num_threads(before)
+    assert errors(*found).max() < 1e-14
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_single_precision_errs_no_more_than_torchs_own_layers(kind: str, threads: int, call: Call) -> None:
     made = case(kind, 2000, torch.float32)
     truth = training_step(made.as_double(), None)

@@ -42,6 +42,7 @@ class Shape(NamedTuple):
         n_second: second owners.
         paired: whether an edge and its reverse, M/2 further on, share what is their own and their weight.
         linear: whether there is a hidden layer, and outputs are summed by first owner.
+        threads: of the processor, of the operation and of its gradients, which read what it kept in the order of its blocks.
     """
 
     edges: Edges
@@ -49,6 +50,7 @@ class Shape(NamedTuple):
     n_second: int
     paired: bool
     linear: bool
+    threads: int
 
     @property
     def positions(self) -> int:
@@ -75,7 +77,7 @@ def call(kernel: str, shape: Shape, dtype: torch.dtype, **tensors: Tensor | None
     assert all(t.dtype == dtype for t in held.values())
     assert all(held[name] is tensors[name] for name in WRITTEN[kernel] if name in held), "a kernel would fill a copy"
     held |= {name: _checked(owner, n) for name, owner, n in zip(Edges._fields, shape.edges, (shape.n_first, shape.n_second), strict=True)}
-    counts = (shape.positions, shape.n_first, shape.n_second, shape.n_weight, shape.paired, torch.get_num_threads())
+    counts = (shape.positions, shape.n_first, shape.n_second, shape.n_weight, shape.paired, shape.threads)
     pointers = {name: t.data_ptr() for name, t in held.items()}
     args = _Args(*counts, *(pointers.get(name) for name in POINTERS))
     function = getattr(library, f"{kernel}_{'float' if dtype == torch.float32 else 'double'}")

@@ -41,7 +41,7 @@ def convolve(call: Call, edges: Edges, at_first: Tensor, at_second: Tensor, own:
         Shape (n₁, 64).
     """
     paired = len(own.features) < len(edges.first)
-    shape = Shape(edges, len(at_first), len(at_second), paired, linear=True)
+    shape = Shape(edges, len(at_first), len(at_second), paired, linear=True, threads=torch.get_num_threads())
     return _Operation.apply(call, shape, at_first, at_second, *own, weight, *gate)[0]
 
 
@@ -60,7 +60,7 @@ def update(call: Call, edges: Edges, at_first: Tensor, at_second: Tensor, own: O
     Returns:
         Shape (M, 64).
     """
-    shape = Shape(edges, len(at_first), len(at_second), paired=False, linear=False)
+    shape = Shape(edges, len(at_first), len(at_second), paired=False, linear=False, threads=torch.get_num_threads())
     return old + _Operation.apply(call, shape, at_first, at_second, *own, None, *gate)[0]
 
 

@@ -49,7 +49,7 @@ def blocks(shape: Shape) -> Iterator[Block]:
     sides = 2 if shape.paired else 1
     n = shape.positions // sides
     first, second = (owner.reshape(sides, n) for owner in shape.edges)
-    step = EDGES_AT_ONCE * torch.get_num_threads() // sides if first.device.type == "cpu" else max(n, 1)
+    step = EDGES_AT_ONCE * shape.threads // sides if first.device.type == "cpu" else max(n, 1)
     for start in range(0, n, step):
         stop = min(start + step, n)
         owners = (owner[:, start:stop].reshape(-1) for owner in (first, second))
