@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def test_a_file_is_what_it_is(run: Path, tmp_path: Path) -> None:
     assert (found.title, found.path, found.run, found.functional) == ("best.pth.tar", tmp_path / "best.pth.tar", None, None)
 
 
+def test_a_title_can_be_written_whatever_the_file_is_called(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"best\xff.pt")
+    shutil.copy(run / "model.pt", path)
+    assert (named_model(str(path)).title, named_model(str(path)).path) == ("best?.pt", path)
+
+
 def test_what_names_no_model_is_said_in_a_sentence(run: Path, tmp_path: Path) -> None:
     for name, phrase in (
         ("nothing", "no model 'nothing': name pretrained"),
@@ -99,7 +106,7 @@ def test_the_calculator_takes_every_name(run: Path) -> None:
 
 def test_a_device_is_there_or_said_not_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     assert usable_device("cpu") == torch.device("cpu")
-    for name in ("tpu", "cuda:x", "mps", ""):
+    for name in ("tpu", "cuda:x", "mps", "", "cpu:", "cpu:1", "cuda:", "cuda:01", "cuda:٣"):
         with pytest.raises(ConfigError, match="no device that CHGNet runs on"):
             usable_device(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -88,7 +88,7 @@ def shipped_checkpoint(name: str) -> Path:
 def _of_file(path: Path, name: str) -> NamedModel:
     if path.is_file():
         is_of_run = path.name == RUN_MODEL and (path.parent / "config.json").is_file()
-        return _of_run(path.resolve().parent) if is_of_run else NamedModel(path.name, path)
+        return _of_run(path.resolve().parent) if is_of_run else NamedModel(path.name.encode(errors="replace").decode(), path)
     if path.is_dir():
         raise DataError(f"{path} is a folder, and no run's: name {MEANT}.")
     if path.name != name or path.suffix in _ENDINGS:
