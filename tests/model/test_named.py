@@ -100,8 +100,9 @@ def test_the_calculator_takes_every_name(run: Path) -> None:
     assert energies[None] == energies["pretrained"] == energies["0.3.0"]
     assert energies["r2scan"] == energies[run.name] == energies[run]
     assert abs(energies["r2scan"] - energies["0.3.0"]) > 1  # eV: another functional
-    with pytest.raises(DataError, match="no model 'nothing'"):
-        CHGNetCalculator("nothing")
+    for name, phrase in (("nothing", "no model 'nothing'"), ("", "is a folder, and no run's")):
+        with pytest.raises(DataError, match=phrase):
+            CHGNetCalculator(name)
 
 
 def test_a_device_is_there_or_said_not_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ class CHGNetCalculator(Calculator):
         """
         super().__init__(**options)
         where = usable_device(device)
-        self.model = (model if isinstance(model, Engine) else load_engine(named_model(str(model or PRETRAINED)).path)).to(where)
+        self.model = (model if isinstance(model, Engine) else load_engine(named_model(PRETRAINED if model is None else str(model)).path)).to(where)
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Sequence[str] | None = None, system_changes: Sequence[str] = all_changes
