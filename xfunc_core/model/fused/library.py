@@ -63,7 +63,7 @@ def kernels() -> Loaded:
     try:
         loaded = Loaded(_found_or_built(), "")
     except (OSError, subprocess.SubprocessError, RuntimeError, ValueError) as error:
-        loaded = Loaded(None, f"no compiled kernels ({_first_line(error)}): the engine computes in plain torch, about three times slower")
+        loaded = Loaded(None, f"no compiled kernels ({_first_line(error)}): the engine computes in plain torch, two to three times slower")
         _LOG.warning("%s", loaded.reason)
     return loaded
 
