@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +24,10 @@ import numpy as np
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.elements import N_REFERENCED
 from xfunc_core.errors import DataError
+from xfunc_core.model.named import shipped_checkpoint
 from xfunc_core.runs.atomic import DISK_FULL, append_line, write_atomic
 from xfunc_core.runs.files import parse_object
 
-PRETRAINED_FILE = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
-"""Of the chgnet package: CHGNet 0.3.0, trained on MPtrj (GGA and GGA+U)."""
 _LAYOUT = 1
 _RECORD = np.dtype([("row", "<i8"), ("energy", "<f8")])
 
@@ -161,9 +158,4 @@ def model_sha256() -> str:
     Raises:
         DataError: chgnet or its file is not there.
     """
-    package = find_spec("chgnet")
-    try:
-        folder = Path(package.submodule_search_locations[0]) if package and package.submodule_search_locations else Path(os.devnull)
-        return hashlib.sha256((folder / PRETRAINED_FILE).read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError("The pretrained CHGNet 0.3.0 is missing from this Python: install chgnet 0.4.2 again.") from error
+    return hashlib.sha256(shipped_checkpoint("0.3.0").read_bytes()).hexdigest()

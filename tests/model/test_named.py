@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from xfunc_core.errors import ConfigError, DataError, RunError
+from xfunc_core.model import named
 from xfunc_core.model.calculator import CHGNetCalculator
 from xfunc_core.model.device import usable_device
 from xfunc_core.model.named import RUN_METRICS, RUN_MODEL, RUN_REFERENCES, named_model, named_run, shipped_checkpoint
@@ -42,6 +44,13 @@ def test_names_of_chgnet(name: str, version: str, functional: str) -> None:
     assert f"/chgnet/pretrained/{version}/" in found.path.as_posix() and found.path.is_file()
     assert (found.title, found.run, found.functional) == (f"chgnet {version}", None, Functional(functional))
     assert "Po" in found.without_reference and ("Yb" in found.without_reference) is (version == "r2scan")
+
+
+def test_without_chgnet_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for found in (None, SimpleNamespace(submodule_search_locations=[str(tmp_path)])):
+        monkeypatch.setattr(named, "find_spec", lambda package, found=found: found)
+        with pytest.raises(DataError, match=r"CHGNet r2scan is missing from this Python: install chgnet 0\.4\.2 again"):
+            named_model("r2scan")
 
 
 def test_a_run_is_named_by_id_by_folder_and_by_file(run: Path) -> None:

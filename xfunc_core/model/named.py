@@ -79,10 +79,17 @@ def named_run(name: str) -> Path | None:
 
 
 def shipped_checkpoint(name: str) -> Path:
-    """The file of a checkpoint that comes with chgnet: ``0.3.0``, ``r2scan`` or ``0.2.0``."""
+    """The file of a checkpoint that comes with chgnet: ``0.3.0``, ``r2scan`` or ``0.2.0``; found without importing chgnet.
+
+    Raises:
+        DataError: chgnet or the file is not there.
+    """
     package = find_spec("chgnet")
-    assert package is not None and package.submodule_search_locations
-    return Path(package.submodule_search_locations[0]) / SHIPPED[name]
+    folders = package.submodule_search_locations if package else None
+    for folder in folders or ():
+        if (path := Path(folder) / SHIPPED[name]).is_file():
+            return path
+    raise DataError(f"CHGNet {name} is missing from this Python: install chgnet 0.4.2 again.")
 
 
 def _of_file(path: Path, name: str) -> NamedModel:
