@@ -14,9 +14,10 @@ from xfunc_core.model.fused import plain
 from xfunc_core.model.fused.calls import Shape
 from xfunc_core.model.graph_batch import GraphBatch
 from xfunc_core.model.network import Engine
+from xfunc_core.model.products import ONEDNN
 
 _PRODUCTS = {torch.ops.aten.mm: (0, -1), torch.ops.aten.bmm: (0, -1), torch.ops.aten.addmm: (1, -1), torch.ops.aten.addmm_: (1, -1)}
-_PRODUCTS |= {torch.ops.aten.linear: (0, 0), torch.ops.mkldnn._linear_pointwise: (0, 0)}
+_PRODUCTS |= {torch.ops.aten.linear: (0, 0), ONEDNN: (0, 0)}
 """Products of matrices: where their first factor stands among the arguments, and which dimension of the second is the result's."""
 
 

@@ -67,6 +67,14 @@ def test_a_preview_counts_what_the_engine_will_leave_out(tmp_path):
     assert said.startswith("CHGNet cannot take 16 frames with overlapping or isolated atoms") and f"{by_engine['train']} train" in said
 
 
+def test_a_preview_of_too_many_atoms_says_that_it_has_not_looked(dataset, monkeypatch):
+    monkeypatch.setattr("xfunc_core.launch.ATOMS_LOOKED_AT", dataset.info.n_atoms)
+    assert preview(SETTINGS, dataset).cannot_take == {"train": 0, "validation": 0, "test": 0}
+    monkeypatch.setattr("xfunc_core.launch.ATOMS_LOOKED_AT", dataset.info.n_atoms - 1)
+    planned = preview(SETTINGS, dataset)
+    assert planned.cannot_take is None and any("were not looked for" in sentence for sentence in planned.warnings())
+
+
 def test_the_time_comes_from_the_runs_of_this_machine(dataset, tmp_path):
     atoms = int(dataset.table["n_atoms"].to_numpy()[preview(SETTINGS, dataset).plan.split.train].sum())
     expected = preview(SETTINGS, dataset, [finished_run(tmp_path, seconds=50.0, atoms=1000)]).estimate

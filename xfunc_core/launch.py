@@ -23,6 +23,9 @@ from xfunc_core.training.plan import Plan, make_plan
 from xfunc_core.training.settings import FinetuneSettings
 from xfunc_core.training.sweep import Coverage, SweepSettings, element_coverage, expand
 
+ATOMS_LOOKED_AT = 200_000
+"""For those that CHGNet cannot take: a preview must not keep the page waiting, and pairs of atoms take about a second for so many."""
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -32,19 +35,22 @@ class Preview:
         settings: what it is told to do.
         plan: the same, resolved against its dataset.
         estimate: the time it will take.
-        cannot_take: frames of each part with overlapping or isolated atoms, which the run will leave out.
+        cannot_take: frames of each part with overlapping or isolated atoms, which the run will leave out; None if the dataset has more
+            than `ATOMS_LOOKED_AT`.
     """
 
     settings: FinetuneSettings
     plan: Plan
     estimate: Estimate
-    cannot_take: dict[str, int]
+    cannot_take: dict[str, int] | None
 
     def warnings(self) -> list[str]:
         """What a careful colleague would say before the run starts, one sentence each."""
         return [*self.plan.warnings(self.settings), *self._about_frames(), *_about_processes(self.settings)]
 
     def _about_frames(self) -> list[str]:
+        if self.cannot_take is None:
+            return [f"Overlapping and isolated atoms, which CHGNet cannot take, were not looked for among more than {count_text(ATOMS_LOOKED_AT)} atoms: the run leaves such frames out and names them; `check` finds them before."]
         parts = {part: n for part, n in self.cannot_take.items() if n}
         n = sum(parts.values())
         listed = ", ".join(f"{count_text(n)} {part}" for part, n in parts.items())
@@ -88,8 +94,10 @@ def preview(settings: FinetuneSettings, dataset: Dataset, known: Sequence[RunFol
     table_run = settings.reference_table_run
     behind = frames_behind_table(known[0].path.parent, table_run) if known else None if table_run else frozenset[str]()
     plan = make_plan(settings, dataset, behind)
-    unfit = _unfit(dataset.path, dataset.info.content_sha256)
-    cannot_take = {part: int(unfit[getattr(plan.split, part)].sum()) for part in ("train", "validation", "test")}
+    cannot_take = None
+    if dataset.info.n_atoms <= ATOMS_LOOKED_AT:
+        unfit = _unfit(dataset.path, dataset.info.content_sha256)
+        cannot_take = {part: int(unfit[getattr(plan.split, part)].sum()) for part in ("train", "validation", "test")}
     return Preview(settings, plan, estimate(plan.atoms_per_epoch, settings.epochs, settings.device, known), cannot_take)
 
 

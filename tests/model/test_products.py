@@ -15,7 +15,7 @@ from xfunc_core.model.products import linear, product
 @pytest.fixture(params=["as torch has it", "missing"])
 def _onednn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if request.param == "missing":
-        monkeypatch.setattr(products, "_ONEDNN", None)
+        monkeypatch.setattr(products, "ONEDNN", None)
     yield
 
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from xfunc_core.model.slopes import are_slopes_only
 
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+"""Its product, of rows by a matrix and with a bias, where this torch has it."""
 
 
 def linear(rows: Tensor, matrix: Tensor) -> Tensor:
@@ -21,9 +22,9 @@ def linear(rows: Tensor, matrix: Tensor) -> Tensor:
 
 def product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """rows matrixᵀ + bias, shapes (n, k), (m, k) and (m,) to (n, m); autograd does not see it."""
-    if _ONEDNN and rows.device.type == "cpu" and rows.dtype == torch.float32 and len(rows):
+    if ONEDNN and rows.device.type == "cpu" and rows.dtype == torch.float32 and len(rows):
         # what is laid out otherwise it takes as slowly as it can
-        found = _ONEDNN(rows.contiguous(), matrix if matrix.t().is_contiguous() else matrix.contiguous(), bias, "none", [], "")
+        found = ONEDNN(rows.contiguous(), matrix if matrix.t().is_contiguous() else matrix.contiguous(), bias, "none", [], "")
     else:
         found = functional.linear(rows, matrix, bias)
     return found if out is None else out.copy_(found)
