@@ -211,6 +211,15 @@ def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(call: Call, mixe
     assert len(pd.read_csv(tmp_path / "out.csv")) == 10
 
 
+def test_the_structures_are_never_replaced_by_their_predictions(call: Call, mixed: Path, tmp_path: Path) -> None:
+    before = mixed.read_bytes()
+    (tmp_path / "link.xyz").symlink_to(mixed)
+    for out in (mixed, tmp_path / "link.xyz"):
+        code, _, err = call("predict", mixed, "--out", out, "--replace")
+        assert code == 1 and "is the file that the structures come from: choose another" in err
+    assert mixed.read_bytes() == before and left_in(tmp_path) == {mixed.name, "link.xyz"}
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_what_ends_early_leaves_the_old_file_and_nothing_else(call: Call, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
     (tmp_path / "out.json").write_text("mine")

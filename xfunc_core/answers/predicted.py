@@ -11,7 +11,7 @@ from xfunc_core.answers.answer import Answer, Say
 from xfunc_core.answers.training import refuse_missing_gpu
 from xfunc_core.data.home import datasets_root, typed_path
 from xfunc_core.data.prediction_files import PredictionFormat
-from xfunc_core.data.reading import Source, dataset_source, file_source
+from xfunc_core.data.reading import dataset_source, file_source
 from xfunc_core.errors import ConfigError, DataError
 from xfunc_core.model.named import NamedModel, named_model
 from xfunc_core.predicting import Outcome, count_frames, predict_into
@@ -34,12 +34,20 @@ def predict(source: str, model: str, out: str, device: str, task: str, format: s
         raise ConfigError(f"The ending of {target.name} tells no format: let it end in {', '.join(f.value for f in PredictionFormat)}.")
     asked = named_model(model)
     refuse_missing_gpu(device)
-    frames = _source(source, format)
+    path = _path(source, format)
+    _refuse_source(target, path)
+    frames = file_source(path, format) if path else dataset_source(find.dataset(source))
     say("Reading …")
     n = count_frames(frames, kind, lambda n: say(f"Reading: {counted(n, 'frame')} …"))
     say("Loading CHGNet …")
     outcome = predict_into(target, frames, n, asked, device, task, kind, _Teller(say))
     return _answer(outcome, source, asked, device, task, target, kind)
+
+
+def _refuse_source(target: Path, path: Path | None) -> None:
+    """Predictions hold no labels, so that a source replaced by them would have lost its own."""
+    if path and target.exists() and path.exists() and target.samefile(path):
+        raise DataError(f"{target} is the file that the structures come from: choose another file for the predictions.")
 
 
 def _target(out: str, replace: bool) -> Path:
@@ -51,13 +59,13 @@ def _target(out: str, replace: bool) -> Path:
     return path
 
 
-def _source(name: str, format: str) -> Source:
-    """The dataset of that name; if there is none, the file or folder at that path, in a format that `detect` finds if it is not given."""
+def _path(name: str, format: str) -> Path | None:
+    """The file or folder that a name means; none if there is a dataset of that name, or could be."""
     path = typed_path(name)
     could_be_dataset = path.name == name and ((datasets_root() / name).is_dir() or not (path.exists() or path.suffix))
     if could_be_dataset and format:
         raise ConfigError(f"--format is for files, and {name} is a dataset: leave it out, or write ./{name}.")
-    return dataset_source(find.dataset(name)) if could_be_dataset else file_source(path, format)
+    return None if could_be_dataset else path
 
 
 def _answer(outcome: Outcome, source: str, model: NamedModel, device: str, task: str, target: Path, kind: PredictionFormat) -> Answer:
