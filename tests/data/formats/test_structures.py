@@ -162,6 +162,21 @@ def test_hundred_thousand_atoms_are_a_structure_and_their_images_have_a_limit(wr
     assert item == Rejected(1, "a", "its sites have more than 150,000 images")
 
 
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [("_cell_length_a", "neither a cell nor atoms"), ("_cell_length_c", "its _cell_length_c is '.', not a number"), ("_publ", "a cell and no atoms"), ("Na1+", "a cell and no atoms"), (" 0 0 0 1.0", "1 sites and 0 values of")],
+)
+def test_a_file_that_is_cut_off_is_named_wherever_it_ends(write: Callable[..., Path], end: str, words: str) -> None:
+    [item] = items(write(BLOCK.format(name="a").split(end)[0], "a.cif"))
+    assert isinstance(item, Rejected)
+    assert re.search(words, item.reason)
+
+
+def test_a_block_without_cell_and_atoms_is_passed_over_where_another_has_them(write: Callable[..., Path]) -> None:
+    [frame] = items(write("data_global\n_publ_author_name 'A'\n" + BLOCK.format(name="a"), "a.cif"))
+    assert frame.n_atoms == 2
+
+
 # --- POSCAR and JSON --------------------------------------------------------------------------
 
 
@@ -222,7 +237,7 @@ def test_poscar_is_read_as_pymatgen_does(write: Callable[..., Path], scale: str,
         ({"scale": "0"}, "its scale .line 2. is neither"),
         ({"scale": "one"}, "its scale is 'one', not numbers"),
         ({"scale": "1 -1 1"}, "its scale .line 2. is neither"),
-        ({"rows": "0 0 0\n.5 .5"}, "coordinates are not three numbers a line"),
+        ({"rows": "0 0 0\n.5 .5"}, "its coordinates must have three numbers a line"),
         ({"rows": "0 0 0\n.5 .5 x\n0 0 0"}, "its coordinates is '.5 .5 x', not numbers"),
         ({"rows": "0 0 0\n.5 .5 .5"}, "coordinates is not 3 × 3 numbers"),
         ({"rows": "0 0 nan\n.5 .5 .5\n0 0 0"}, "coordinates are not finite"),
@@ -251,15 +266,16 @@ def test_folder_is_read_file_by_file(tmp_path: Path, root: Path, with_elements: 
     (tmp_path / "all" / "a.cif.gz").write_bytes(gzip.compress(MINERALS[0].read_bytes()))
     (tmp_path / "all" / "deep" / "POSCAR").write_bytes(with_elements.read_bytes())
     (tmp_path / "all" / "deep" / "bad.cif.gz").write_bytes(gzip.compress(MINERALS[0].read_bytes())[:-30])
-    (tmp_path / "all" / "read me.txt").write_text("hello")
+    (tmp_path / "all" / "deep" / "empty.cif").write_text("")
     (tmp_path / "all" / "loop").symlink_to(tmp_path / "all")
     dataset, report = import_file(tmp_path / "all", root, name="d", functional=Functional.R2SCAN)
     assert dataset.table["frame_id"].tolist() == ["a", "deep/POSCAR"]
-    assert [entry["frame_id"] for entry in report.dropped] == ["deep/bad"]
+    assert [entry["frame_id"] for entry in report.dropped] == ["deep/bad", "deep/empty"]
     assert "damaged or cut gzip file" in report.dropped[0]["reason"]
+    assert report.dropped[1]["reason"] == "it is empty"
     assert dataset.info.labelled == {"energy": 0, "forces": 0, "stress": 0, "magmoms": 0}
     assert report.notes == ["The structures carry no energies, forces or stress."]
-    assert len(list(structure_files(tmp_path / "all"))) == 3
+    assert len(list(structure_files(tmp_path / "all"))) == 4
 
 
 def test_functional_is_asked_for(root: Path) -> None:

@@ -30,10 +30,11 @@ SAME_SITE = 0.02
 
 _CELL = ("_cell_length_a", "_cell_length_b", "_cell_length_c", "_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 _PLACES = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
+_SITES = (*_PLACES, "_atom_site_label", "_atom_site_type_symbol", "_atom_site_occupancy")
 _OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
 _MAGNETIC = ("_space_group_symop_magn_operation_xyz", "_space_group_symop_magn_centering_xyz")
 _NO_SYMMETRY = {"_symmetry_int_tables_number": "1", "_space_group_it_number": "1", "_symmetry_space_group_name_h-m": "P1", "_space_group_name_h-m_alt": "P1"}
-_KEPT = {*_CELL, *_PLACES, *_OPERATIONS, *_MAGNETIC, *_NO_SYMMETRY, "_atom_site_label", "_atom_site_type_symbol", "_atom_site_occupancy"}
+_KEPT = {*_CELL, *_OPERATIONS, *_MAGNETIC, *_NO_SYMMETRY, *_SITES}
 _TOKEN = re.compile(r"""'[^']*'(?=\s|$)|"[^"]*"(?=\s|$)|\#.*|\S+""")
 _TERM = re.compile(r"([+-]?)(?:(\d+(?:\.\d+)?(?:/\d+)?)\*?)?([xyz]?)")
 
@@ -41,17 +42,21 @@ Block = dict[str, list[str]]
 
 
 def read_cif(path: Path) -> Iterator[Crystal | values.Unusable]:
-    """Yield the crystal of every block that has sites, or why it is none.
+    """Yield the crystal of every block that has a cell or sites, or why it is none; of a file without either, why there is none.
 
     Raises:
         DataError: the file cannot be read, or a block is too long.
     """
+    found = False
     for block in _blocks(path):
-        if any(tag.startswith("_atom_site_") for tag in block):
+        if any(tag in block for tag in (*_CELL, *_SITES)):
+            found = True
             try:
                 yield _crystal(block)
             except values.Unusable as problem:
                 yield problem
+    if not found:
+        yield values.Unusable("it holds neither a cell nor atoms")
 
 
 def _blocks(path: Path) -> Iterator[Block]:
@@ -101,6 +106,8 @@ def _tokens(lines: Iterator[str]) -> Iterator[tuple[str, bool]]:
 
 def _crystal(block: Block) -> Crystal:
     cell = _cell(block)
+    if not any(tag in block for tag in _SITES):
+        raise values.Unusable("it holds a cell and no atoms")
     symbols = block.get("_atom_site_type_symbol") or block.get("_atom_site_label") or []
     fractional = np.array([_numbers(block.get(tag, []), len(symbols), tag) for tag in _PLACES]).T
     _check_occupied(block.get("_atom_site_occupancy", []), len(symbols))

@@ -67,7 +67,7 @@ def _factor(scale: list[float], rows: np.ndarray) -> float | np.ndarray:
 def _three(line: str, what: str) -> list[float]:
     found = _floats(" ".join(line.split()[:3]), what)
     if len(found) != 3:
-        raise values.Unusable(f"its {what} are not three numbers a line")
+        raise values.Unusable(f"its {what} must have three numbers a line")
     return found
 
 

@@ -75,7 +75,9 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
 def _crystals(file: Path, alone: bool) -> Iterator[Crystal | values.Unusable]:
     try:
         start = head(file, 1 << 16)
-        if start.lstrip()[:1] in (b"{", b"["):
+        if not start.strip():
+            yield values.Unusable("it is empty")
+        elif start.lstrip()[:1] in (b"{", b"["):
             yield from _from_json(file)
         else:
             yield from read_cif(file) if _CIF.search(start) else read_poscar(file)
