@@ -165,6 +165,7 @@ def test_folders_of_cif_and_poscar_are_read_and_one_bad_file_is_named(call: Call
     ase.io.write(folder / "a.cif", magnesia)
     ase.io.write(folder / "deep" / "POSCAR", iron, format="vasp")
     (folder / "b.vasp").write_text("nothing\n")
+    ase.io.write(folder / "deep" / "c.extxyz", iron)
     code, out, err = call("predict", folder, "--out", tmp_path / "out.xyz")
     assert code == 0, err
     found = ase.io.read(tmp_path / "out.xyz", ":", format="extxyz")
@@ -172,6 +173,7 @@ def test_folders_of_cif_and_poscar_are_read_and_one_bad_file_is_named(call: Call
     for atoms in found:
         assert_upstreams(atoms, upstreams["0.3.0"])
     assert "Wrote 2 of 3 frames" in out and "Left out b: " in out
+    assert "Only CIF files and POSCARs are read in a folder; passed over: deep/c.extxyz." in out
 
 
 def test_predictions_are_imported_again_as_they_are(call: Call, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

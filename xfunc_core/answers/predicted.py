@@ -9,6 +9,8 @@ from pathlib import Path
 from xfunc_core.answers import find
 from xfunc_core.answers.answer import Answer, Say
 from xfunc_core.answers.training import refuse_missing_gpu
+from xfunc_core.data.formats.detection import detect
+from xfunc_core.data.formats.structures import passed_over
 from xfunc_core.data.home import datasets_root, typed_path
 from xfunc_core.data.prediction_files import PredictionFormat
 from xfunc_core.data.reading import dataset_source, file_source
@@ -41,7 +43,7 @@ def predict(source: str, model: str, out: str, device: str, task: str, format: s
     n = count_frames(frames, kind, lambda n: say(f"Reading: {counted(n, 'frame')} …"))
     say("Loading CHGNet …")
     outcome = predict_into(target, frames, n, asked, device, task, kind, _Teller(say))
-    return _answer(outcome, source, asked, device, task, target, kind)
+    return _answer(outcome, source, asked, device, task, target, kind, _folder_note(path, format))
 
 
 def _refuse_source(target: Path, path: Path | None) -> None:
@@ -68,8 +70,8 @@ def _path(name: str, format: str) -> Path | None:
     return None if could_be_dataset else path
 
 
-def _answer(outcome: Outcome, source: str, model: NamedModel, device: str, task: str, target: Path, kind: PredictionFormat) -> Answer:
-    notes = [*filter(None, [_scale_note(model), _reference_note(outcome)])]
+def _answer(outcome: Outcome, source: str, model: NamedModel, device: str, task: str, target: Path, kind: PredictionFormat, folder_note: str) -> Answer:
+    notes = [*filter(None, [_scale_note(model), _reference_note(outcome), folder_note])]
     head = f"Wrote {count_text(outcome.n_predicted)} of {counted(outcome.n_frames, 'frame')} of {source} to {target}, predicted by {model.title} on {device}. {kind.sentence}"
     left_out = [f"Left out {r.frame_id or f'frame {r.position}'}: {r.reason}." for r in outcome.left_out]
     rest = len(left_out) - MOST_LISTED
@@ -87,6 +89,11 @@ def _answer(outcome: Outcome, source: str, model: NamedModel, device: str, task:
         "notes": notes,
     }
     return Answer("\n".join([head, *notes, *left_out[:MOST_LISTED], *more]), data)
+
+
+def _folder_note(path: Path | None, format: str) -> str:
+    """What a folder of structures holds besides."""
+    return passed_over(path) if path and path.is_dir() and (format or detect(path)) == "structures" else ""
 
 
 def _scale_note(model: NamedModel) -> str:

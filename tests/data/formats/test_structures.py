@@ -20,7 +20,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Poscar
 
 from xfunc_core.data.formats import cif
-from xfunc_core.data.formats.structures import read_structures, structure_files
+from xfunc_core.data.formats.structures import passed_over, read_structures, structure_files
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.data.importing import import_file
 from xfunc_core.errors import DataError
@@ -266,6 +266,8 @@ def test_folder_is_read_file_by_file(tmp_path: Path, root: Path, with_elements: 
     (tmp_path / "all" / "a.cif.gz").write_bytes(gzip.compress(MINERALS[0].read_bytes()))
     (tmp_path / "all" / "deep" / "POSCAR").write_bytes(with_elements.read_bytes())
     (tmp_path / "all" / "deep" / "bad.cif.gz").write_bytes(gzip.compress(MINERALS[0].read_bytes())[:-30])
+    (tmp_path / "all" / "read me.txt").write_text("hello")
+    (tmp_path / "all" / ".hidden").write_text("hello")
     (tmp_path / "all" / "deep" / "empty.cif").write_text("")
     (tmp_path / "all" / "loop").symlink_to(tmp_path / "all")
     dataset, report = import_file(tmp_path / "all", root, name="d", functional=Functional.R2SCAN)
@@ -274,8 +276,15 @@ def test_folder_is_read_file_by_file(tmp_path: Path, root: Path, with_elements: 
     assert "damaged or cut gzip file" in report.dropped[0]["reason"]
     assert report.dropped[1]["reason"] == "it is empty"
     assert dataset.info.labelled == {"energy": 0, "forces": 0, "stress": 0, "magmoms": 0}
-    assert report.notes == ["The structures carry no energies, forces or stress."]
+    assert report.notes == ["The structures carry no energies, forces or stress.", "Only CIF files and POSCARs are read in a folder; passed over: read me.txt."]
     assert len(list(structure_files(tmp_path / "all"))) == 4
+
+
+def test_of_many_files_passed_over_five_are_named(tmp_path: Path) -> None:
+    for name in ("a.cif", "POSCAR", *(f"{i}.xyz" for i in range(1205))):
+        (tmp_path / name).touch()
+    assert passed_over(tmp_path) == "Only CIF files and POSCARs are read in a folder; passed over: 0.xyz, 1.xyz, 10.xyz, 100.xyz, 1000.xyz and 1,200 more."
+    assert passed_over(tmp_path / "a.cif") == ""
 
 
 def test_functional_is_asked_for(root: Path) -> None:

@@ -16,8 +16,10 @@ from xfunc_core.data.formats.poscar import read_poscar
 from xfunc_core.data.formats.structure_dict import Crystal, read_structure
 from xfunc_core.data.frame import Frame, Note, Rejected
 from xfunc_core.errors import DataError
-from xfunc_core.quantities import Functional
+from xfunc_core.quantities import Functional, count_text
 
+NAMED = 5
+"""Files passed over that are named."""
 NO_LABELS = ("no energy", "no forces", "no stress")
 
 _FILE = re.compile(r"(POSCAR|CONTCAR).*|.*\.(cif|mcif|poscar|vasp)(\.gz)?", re.IGNORECASE)
@@ -39,6 +41,8 @@ def read_structures(path: Path, functional: Said = None) -> Iterator[Frame | Rej
         raise DataError(f"{path.name} holds structures without labels; say which functional to file them under (PBE or r2SCAN).")
     filed_under = settle_functional(None, functional, path.name)
     yield Note("The structures carry no energies, forces or stress.")
+    if passed := passed_over(path):
+        yield Note(passed)
     position = 0
     for name, file in _files(path):
         for number, crystal in enumerate(_crystals(file, alone=file == path), start=1):
@@ -48,6 +52,16 @@ def read_structures(path: Path, functional: Said = None) -> Iterator[Frame | Rej
                 yield _frame(crystal, values.identifier(frame_id, "path"), filed_under)
             except values.Unusable as problem:
                 yield Rejected(position, values.shown(frame_id), str(problem))
+
+
+def passed_over(path: Path) -> str:
+    """A sentence about the files of a folder that hold no structure by their names; empty if there are none, and for a file."""
+    names = [(Path(folder) / name).relative_to(path).as_posix() for folder, _, files in os.walk(path) for name in files if not (name.startswith(".") or _FILE.fullmatch(name))]
+    if not names:
+        return ""
+    shown = sorted(names)[:NAMED]
+    more = f" and {count_text(len(names) - len(shown))} more" if len(names) > len(shown) else ""
+    return f"Only CIF files and POSCARs are read in a folder; passed over: {', '.join(map(values.shown, shown))}{more}."
 
 
 def structure_files(folder: Path) -> Iterator[Path]:
