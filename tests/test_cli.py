@@ -320,7 +320,8 @@ def test_evaluate_shows_three_stages_with_n_mae_and_rmse_in_the_units_of_errors(
 def test_evaluate_a_run_on_a_dataset_says_what_it_was_trained_on(finished: dict[str, Any], call: Call) -> None:
     code, out, _ = call("evaluate", finished["run"], R2SCAN)
     assert code == 0
-    assert f"{finished['frames']['train']} of these frames were trained on" in out
+    assert f"{finished['frames']['train']} of these frames were trained on: " in out
+    assert f"{finished['frames']['train']} of these frames were trained on, with r²SCAN labels: " in call("evaluate", finished["run"], PBE)[1]
 
 
 def test_evaluate_a_run_says_which_elements_have_no_fitted_reference(finished: dict[str, Any], call: Call) -> None:

@@ -143,11 +143,11 @@ def test_silent_holes_of_shipped_models_are_told_and_predictions_go_with_the_dat
     crystal = '{n}\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 energy=-8.0 pbc="T T T"\n{a} 0 0 0\n{b} 2 2 2\n'
     (tmp_path / "holes.xyz").write_text("".join(crystal.format(n=2, a=a, b=b) for a, b in (("Yb", "O"), ("Na", "Po"), ("Na", "Cl"))))
     import_file(tmp_path / "holes.xyz", home / "datasets", name="holes", functional=Functional.R2SCAN, energies="total")
-    for model, told in ((shipped_checkpoint("r2scan"), "2 of these frames hold elements that the model has no reference for, which it does not say (Yb, Po)"), ("pretrained", "1 of these frames hold elements that the model has no reference for, which it does not say (Po)")):  # fmt: skip
+    for model, told in ((shipped_checkpoint("r2scan"), "no reference energy for Yb, Po, without saying so: the energies of 2 of these frames may be off"), ("pretrained", "no reference energy for Po, without saying so: the energies of 1 of these frames may be off")):  # fmt: skip
         code, out, err = call("evaluate", model, "holes")
         assert code == 0, err
         assert told in out
-        assert "no reference for" not in call("evaluate", model, R2SCAN)[1]
+        assert "no reference energy for" not in call("evaluate", model, R2SCAN)[1]
     assert call("predict", "holes")[0] == 0
     store = PredictionStore.of(open_dataset(home / "datasets", "holes")).path
     assert store.is_dir()

@@ -276,6 +276,7 @@ MISTAKES = [
     (("few", "--out", "a.csv", "--format", "extxyz"), "few is a dataset"),
     (("few", "--out", "a.csv", "--background"), "leave out --background"),
     (("few", "--model", "r2scan"), "name it with --out"),
+    (("pyproject.toml",), "it is a file, so import it first (`python -m xfunc_core import pyproject.toml`), or have a model predict it (`predict pyproject.toml --out FILE`)"),
 ]
 
 

@@ -71,7 +71,8 @@ def _scale_note(model: NamedModel, data: Dataset) -> str:
 def _overlap_note(model: NamedModel, data: Dataset) -> str:
     trained = set((read_object(RunFiles(model.run).split) or {}).get("train", [])) if model.run else set()
     n = int(data.table["frame_id"].isin(trained).sum())
-    return f"{count_text(n)} of these frames were trained on: `evaluate {model.title}` shows its test part." if n else ""
+    labels = f", with {model.functional.label} labels" if model.functional and model.functional is not data.functional else ""
+    return f"{count_text(n)} of these frames were trained on{labels}: `evaluate {model.title}` shows its test part." if n else ""
 
 
 def _without_reference(model: NamedModel, data: Dataset, left_out: Sequence[str]) -> dict[str, Any]:
@@ -93,4 +94,4 @@ def _reference_note(model: NamedModel, lacking: dict[str, Any]) -> str:
     n, names = count_text(lacking["n_frames"]), ", ".join(lacking["elements"])
     if model.run:
         return f"{n} of these frames hold elements without a fitted reference, since the run's training frames have none of them ({names}): their energies can only be guessed."
-    return f"{n} of these frames hold elements that the model has no reference for, which it does not say ({names}): their energies may be off by many eV."
+    return f"The model has no reference energy for {names}, without saying so: the energies of {n} of these frames may be off by many eV."

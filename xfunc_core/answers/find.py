@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from xfunc_core.data.dataset import Dataset
-from xfunc_core.data.home import datasets_root, home, imports_root, pair_tables_root, runs_root, sweeps_root
+from xfunc_core.data.home import datasets_root, home, imports_root, pair_tables_root, runs_root, sweeps_root, typed_path
 from xfunc_core.data.library import install_bundled, list_datasets, open_dataset
 from xfunc_core.data.pair_table import PairTable
 from xfunc_core.data.pair_table_import import list_pair_tables, open_pair_table
@@ -40,7 +40,7 @@ def dataset(name: str) -> Dataset:
     root = data_root()
     if not (root / name).is_dir() or Path(name).name != name:
         names = [found.info.name for found in (*list_datasets(root), *list_pair_tables(pair_tables_root()))]
-        raise DataError(f"There is no dataset {name!r} in {home()}: {_instead(name, names, 'datasets')}")
+        raise DataError(f"There is no dataset {name!r} in {home()}: {_at_that_path(name) or _instead(name, names, 'datasets')}")
     return open_dataset(root, name)
 
 
@@ -92,6 +92,15 @@ def sweep(sweep_id: str) -> SweepRecord:
     if sweep_id not in found:
         raise RunError(f"There is no sweep {sweep_id!r} in {home()}: {_instead(sweep_id, list(found), 'scaling')}")
     return found[sweep_id]
+
+
+def _at_that_path(name: str) -> str:
+    """What to do with a file or folder that was named in a dataset's place; empty if there is none."""
+    path = typed_path(name)
+    if not name or not path.exists():
+        return ""
+    kind = "folder" if path.is_dir() else "file"
+    return f"it is a {kind}, so import it first (`python -m xfunc_core import {name}`), or have a model predict it (`predict {name} --out FILE`)."
 
 
 def _instead(name: str, names: Sequence[str], command: str) -> str:
