@@ -214,7 +214,7 @@ def _furthest(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> No
 
 def _shifts(asked: loaders.Asked, found: Exploration, chosen: list[str]) -> None:
     shifts = loaders.shifts(asked.source, asked.scheme)
-    show(lambda dark: shift_figure(shifts, "Shift of the reference energy", (f"References: {PairedScheme(asked.scheme).label}", "all pairs, whatever the filter"), dark), "shift", name="explore-shifts", numbers=shifts.reset_index)
+    show(lambda dark: shift_figure(shifts, "Shift of the reference energy", (f"References: {PairedScheme(asked.scheme).label}", "all pairs, unfiltered"), dark, chosen), "shift", name="explore-shifts", numbers=shifts.reset_index)
     if words := scale_sentence(found.source):
         st.caption(plain(words))
     element_chart(

@@ -300,11 +300,13 @@ def test_shifts_are_those_of_least_squares(home, screen, shared, array, as_numbe
     assert coloured == pytest.approx(known, abs=0.51e-3)
 
 
-def test_a_click_on_a_shift_chooses_the_element_as_one_above_does(home, screen, shared) -> None:
+def test_a_click_on_a_shift_chooses_the_element_as_one_above_does(home, screen, shared, array) -> None:
     frames = shared(XFUNC_DFT)
     page = screen("explore", explore_tab="Shift against Z").click_point("explore_shifts_table_0", "S")
     assert page.widget("explore_elements").value == ["S"]
     assert f"S stands out: {len(frames.containing('S'))} of" in page.words()
+    _, rest, chosen = page.figure("shift")["data"]
+    assert [*chosen["text"]] == ["S"] and len(array(rest["x"])) == sum(map(frames.is_told, frames.shift)) - 1
 
 
 @pytest.mark.parametrize(("quantity", "mode"), [("total", "raw"), ("referenced", "referenced")])

@@ -10,6 +10,7 @@ import pytest
 
 from xfunc_core.plots.importances import SHOWN, importance_figure
 from xfunc_core.plots.shifts import LABEL_GAP, shift_figure
+from xfunc_core.plots.theme import palette
 
 SYMBOLS = ["H", "Li", "O", "Na", "Cl", "Fe", "U"]
 
@@ -58,6 +59,20 @@ def test_elements_off_the_line_are_named_and_none_hides_another(table) -> None:
     assert {"Fe", "Cl"} <= set(named) and "Li" not in named or "H" not in named
     z = sorted(table.loc[named, "z"])
     assert min(np.diff(z)) >= LABEL_GAP
+
+
+def test_chosen_elements_stand_out_and_are_all_named(table) -> None:
+    _, rest, out = shift_figure(table, chosen=["Na", "Cl", "U", "Xe"]).data
+    assert (list(rest.x), list(out.x)) == ([1, 3, 8, 26], [11, 17])
+    assert not any(rest.text) and list(out.text) == ["Na", "Cl"]
+    assert rest.marker.color == rest.error_y.color == palette(False).quiet and out.marker.color == out.error_y.color == palette(False).accent
+    np.testing.assert_allclose(out.error_y.array, [0, 0.1])
+    assert (rest.showlegend, out.showlegend) == (False, True)
+    assert shift_figure(table, chosen=["Na"]).layout.annotations == shift_figure(table).layout.annotations
+
+
+def test_choosing_elements_without_a_shift_changes_nothing(table) -> None:
+    assert shift_figure(table, chosen=["U", "Xe"]) == shift_figure(table)
 
 
 def test_nothing_and_one_element_are_drawn_or_said(table) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,7 +16,7 @@ LABEL_GAP = 3
 """Elements that are named: those furthest from a straight line in Z, at least this far apart in Z."""
 
 
-def shift_figure(table: pd.DataFrame, subject: str = "Shift of the element", words: tuple[str, ...] = (), dark: bool = False) -> go.Figure:
+def shift_figure(table: pd.DataFrame, subject: str = "Shift of the element", words: tuple[str, ...] = (), dark: bool = False, chosen: Sequence[str] = ()) -> go.Figure:
     """Draw the shift r²SCAN − PBE of each element against Z with its interval, beside the difference of chgnet's two AtomRefs.
 
     Args:
@@ -23,6 +25,7 @@ def shift_figure(table: pd.DataFrame, subject: str = "Shift of the element", wor
         subject: what the shift is, in the title of the axis.
         words: what is written above the plot beside N.
         dark: whether the page is dark.
+        chosen: elements to stand out, all named; the others turn quiet, unless no chosen one has a shift.
     """
     known, published = table[table["shift"].notna()], table[table["published"].notna()]
     if known.empty and published.empty:
@@ -42,7 +45,11 @@ def shift_figure(table: pd.DataFrame, subject: str = "Shift of the element", wor
             )
         )
     if len(known):
-        _add_shifts(fig, known, c)
+        out = known.index.isin(chosen)
+        out = out if out.any() else ~out
+        if not out.all():
+            _add_shifts(fig, known[~out], set(), c, c.quiet)
+        _add_shifts(fig, known[out], _named(known) if out.all() else set(known.index[out]), c, c.accent)
     fig.update_xaxes(title="Atomic number Z")
     fig.update_yaxes(title=f"{subject},<br>{Functional.R2SCAN.label} − {Functional.PBE.label} ({ENERGY.unit})")
     return apply_theme(
@@ -50,19 +57,18 @@ def shift_figure(table: pd.DataFrame, subject: str = "Shift of the element", wor
     )
 
 
-def _add_shifts(fig: go.Figure, known: pd.DataFrame, c: Palette) -> None:
-    named = _named(known)
+def _add_shifts(fig: go.Figure, known: pd.DataFrame, named: set[str], c: Palette, colour: str) -> None:
     low, high = (known["shift"] - known["low"]).fillna(0), (known["high"] - known["shift"]).fillna(0)
     fig.add_trace(
         go.Scatter(
             x=known["z"],
             y=known["shift"],
             mode="markers+text",
-            error_y={"array": high, "arrayminus": low, "thickness": 1.2, "width": 2, "color": c.accent},
+            error_y={"array": high, "arrayminus": low, "thickness": 1.2, "width": 2, "color": colour},
             text=[symbol if symbol in named else "" for symbol in known.index],
             textposition="top right",
             textfont={"size": 11, "color": c.muted},
-            marker={"size": 7, "color": c.accent},
+            marker={"size": 7, "color": colour},
             customdata=np.stack(
                 [
                     known.index,
@@ -73,6 +79,7 @@ def _add_shifts(fig: go.Figure, known: pd.DataFrame, c: Palette) -> None:
                 axis=1,
             ),
             name="These data, with 95 % intervals",
+            showlegend=colour == c.accent,
             hovertemplate="<b>%{customdata[0]}</b> · Z %{x}<br>%{customdata[1]} eV/atom<br>%{customdata[2]}%{customdata[3]}<extra></extra>",
         )
     )
