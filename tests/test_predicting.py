@@ -258,6 +258,20 @@ def test_a_file_without_a_usable_frame_gives_no_file(call: Call, tmp_path: Path)
     assert left_in(tmp_path) == {"in.extxyz"}
 
 
+def test_the_only_frame_is_not_counted(call: Call, tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "in.extxyz", Atoms("He", cell=[20] * 3, pbc=True))
+    code, _, err = call("predict", tmp_path / "in.extxyz", "--out", tmp_path / "out.csv")
+    assert code == 1 and "CHGNet cannot take the only frame, so nothing was written: atom 1 has no neighbour within 6 Å." in err
+
+
+def test_a_dataset_that_hides_a_file_of_its_name_is_said(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ase.io.write("few", bulk("Cu"), format="extxyz")
+    said = call("predict", "few", "--out", "a.csv", "--task", "e")[1]
+    assert "few is the dataset of that name; write ./few for the file here." in said and len(pd.read_csv("a.csv")) > 1
+    assert "is the dataset" not in call("predict", "./few", "--out", "b.csv", "--task", "e")[1] and len(pd.read_csv("b.csv")) == 1
+
+
 def test_more_than_a_screen_of_frames_left_out_is_counted(call: Call, tmp_path: Path) -> None:
     ase.io.write(tmp_path / "in.extxyz", [bulk("Cu"), *[Atoms("He", cell=[20] * 3, pbc=True)] * 23])
     lines = call("predict", tmp_path / "in.extxyz", "--out", tmp_path / "out.csv")[1].splitlines()

@@ -43,7 +43,7 @@ def predict(source: str, model: str, out: str, device: str, task: str, format: s
     n = count_frames(frames, kind, lambda n: say(f"Reading: {counted(n, 'frame')} …"))
     say("Loading CHGNet …")
     outcome = predict_into(target, frames, n, asked, device, task, kind, _Teller(say))
-    return _answer(outcome, source, asked, device, task, target, kind, _folder_note(path, format))
+    return _answer(outcome, source, asked, device, task, target, kind, _folder_note(path, format) or _shadow_note(path, source))
 
 
 def _refuse_source(target: Path, path: Path | None) -> None:
@@ -70,8 +70,8 @@ def _path(name: str, format: str) -> Path | None:
     return None if could_be_dataset else path
 
 
-def _answer(outcome: Outcome, source: str, model: NamedModel, device: str, task: str, target: Path, kind: PredictionFormat, folder_note: str) -> Answer:
-    notes = [*filter(None, [_scale_note(model), _reference_note(outcome), folder_note])]
+def _answer(outcome: Outcome, source: str, model: NamedModel, device: str, task: str, target: Path, kind: PredictionFormat, source_note: str) -> Answer:
+    notes = [*filter(None, [_scale_note(model), _reference_note(outcome), source_note])]
     head = f"Wrote {count_text(outcome.n_predicted)} of {counted(outcome.n_frames, 'frame')} of {source} to {target}, predicted by {model.title} on {device}. {kind.sentence}"
     left_out = [f"Left out {r.frame_id or f'frame {r.position}'}: {r.reason}." for r in outcome.left_out]
     rest = len(left_out) - MOST_LISTED
@@ -94,6 +94,12 @@ def _answer(outcome: Outcome, source: str, model: NamedModel, device: str, task:
 def _folder_note(path: Path | None, format: str) -> str:
     """What a folder of structures holds besides."""
     return passed_over(path) if path and path.is_dir() and (format or detect(path)) == "structures" else ""
+
+
+def _shadow_note(path: Path | None, name: str) -> str:
+    """That a dataset hides what lies at the same path."""
+    here = typed_path(name)
+    return f"{name} is the dataset of that name; write ./{name} for the {'folder' if here.is_dir() else 'file'} here." if path is None and here.exists() else ""
 
 
 def _scale_note(model: NamedModel) -> str:

@@ -86,6 +86,8 @@ def write_predictions(parts: Iterable[Predicted], target: Path, format: Predicti
 def _nothing(left_out: list[Rejected]) -> str:
     if not left_out:
         return "There is no frame to predict: choose another file."
+    if len(left_out) == 1:
+        return f"CHGNet cannot take the only frame, so nothing was written: {left_out[0].reason}."
     return f"CHGNet can take none of the {counted(len(left_out), 'frame')}, so nothing was written; the first was left out because {left_out[0].reason}."
 
 
