@@ -13,7 +13,9 @@ from pathlib import Path
 import ase.test
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.io import read as ase_read
+from ase.io import write as ase_write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
@@ -240,6 +242,7 @@ def test_poscar_is_read_as_pymatgen_does(write: Callable[..., Path], scale: str,
         ({"rows": "0 0 0\n.5 .5"}, "its coordinates must have three numbers a line"),
         ({"rows": "0 0 0\n.5 .5 x\n0 0 0"}, "its coordinates is '.5 .5 x', not numbers"),
         ({"rows": "0 0 0\n.5 .5 .5"}, "coordinates is not 3 × 3 numbers"),
+        ({"mode": "Direct configuration=     1"}, "it is an XDATCAR"),
         ({"rows": "0 0 nan\n.5 .5 .5\n0 0 0"}, "coordinates are not finite"),
     ],
 )
@@ -248,6 +251,13 @@ def test_unusable_poscar_is_rejected_with_its_reason(write: Callable[..., Path],
     [item] = items(write(POSCAR.format(**parts | change), "POSCAR"))
     assert isinstance(item, Rejected)
     assert re.search(words, item.reason)
+
+
+def test_the_trajectory_that_ase_writes_is_refused_and_not_read_as_its_first_frame(tmp_path: Path) -> None:
+    frames = [Atoms("NaCl", cell=[4, 4, 4], pbc=True, positions=[[0, 0, 0], [2, 2, x]]) for x in (1.9, 2.0)]
+    ase_write(tmp_path / "XDATCAR", frames, format="vasp-xdatcar")
+    [item] = items(tmp_path / "XDATCAR")
+    assert isinstance(item, Rejected) and "XDATCAR" in item.reason
 
 
 def test_structures_as_json_are_read_without_decoding(triclinic: Structure, write: Callable[..., Path]) -> None:

@@ -41,6 +41,8 @@ def _crystal(lines: Iterator[str]) -> Crystal:
         raise values.Unusable("its numbers of atoms (line 7) do not fit its elements (line 6)")
     mode = next(lines, "").strip().lower()
     mode = next(lines, "").strip().lower() if mode.startswith("s") else mode
+    if "configuration" in mode:
+        raise values.Unusable("it is an XDATCAR, of whose frames a POSCAR would be the first alone (ASE turns it into extended XYZ)")
     factor = _factor(scale, rows)
     lattice = values.lattice(rows * factor, sum(counts))
     places = np.array([_three(line, "coordinates") for line in islice(lines, sum(counts))])
