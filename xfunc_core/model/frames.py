@@ -61,7 +61,8 @@ def predict_frames(
     reasons = {rejected.position: rejected.reason for rejected in built.rejected}
     taken = frames.take(built.kept)
     said = predict_graphs(model, built.graphs, task, tell)
-    energy = said.energy * taken.n_atoms
+    with np.errstate(over="ignore"):  # what overflows is left out below
+        energy = said.energy * taken.n_atoms
     labels = {"energy": energy, "forces": said.forces.astype(float), "stress": said.stress.astype(float), "magmoms": said.magmoms.astype(float)}
     taken = replace(taken, **labels, correction=np.full(len(taken), np.nan))
     finite = _finite(taken, task)
