@@ -10,7 +10,7 @@ from xfunc_core.model.named import shipped_checkpoint
 from xfunc_core.model.network import Engine
 from xfunc_core.model.weights import load_engine
 
-PRETRAINED = "chgnet 0.3.0"
+PRETRAINED_TITLE = "chgnet 0.3.0"
 """Trained on MPtrj, GGA and GGA+U (Deng et al. 2023): what M2, M3 and M4 start from."""
 
 

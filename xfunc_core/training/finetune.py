@@ -19,7 +19,7 @@ from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.home import graph_cache
 from xfunc_core.errors import DataError, RunError
 from xfunc_core.model.device import usable_device
-from xfunc_core.model.initial import PRETRAINED, load_pretrained, scratch
+from xfunc_core.model.initial import PRETRAINED_TITLE, load_pretrained, scratch
 from xfunc_core.model.network import Engine
 from xfunc_core.model.predict import Predictions, predict, predict_energies
 from xfunc_core.model.samples import Sample, build_samples
@@ -175,7 +175,7 @@ def summarise(labels: Predictions, predicted: Predictions) -> dict[str, dict[str
 def metrics(run: Finetuning, predictions: dict[str, dict[str, Predictions]]) -> dict[str, Any]:
     """What ``metrics.json`` holds: errors by part and stage, and what they were measured on."""
     return {
-        "pretrained": PRETRAINED,
+        "pretrained": PRETRAINED_TITLE,
         "scheme": run.references.scheme.value,
         "best_epoch": run.trainer.best_epoch,
         "n_frames": {part: len(samples) for part, samples in run.samples.items()},
