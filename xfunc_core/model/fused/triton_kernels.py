@@ -24,6 +24,7 @@ from xfunc_core.model.fused.triton_rows import (
     norm_slope,
     norm_twice,
     normal,
+    owners,
     product,
     row,
     sigmoid,
@@ -48,8 +49,7 @@ def forward(
         store_both(own, shared, there, own0, own1)
     for side in range(SIDES):
         edge = shared + side * n
-        i = tl.load(first + edge, mask=shared < n, other=0)
-        j = tl.load(second + edge, mask=shared < n, other=0)
+        i, j = owners(first, second, edge, shared < n)
         y0 = own0 + gathered(at_first, at_second, i, j, there, 0)
         y1 = own1 + gathered(at_first, at_second, i, j, there, 1)
         if pre is not None:
@@ -95,8 +95,7 @@ def backward(
         own0, own1, damping = nothing, nothing, nothing
         for side in range(SIDES):
             edge = shared + side * n
-            i = tl.load(first + edge, mask=shared < n, other=0)
-            j = tl.load(second + edge, mask=shared < n, other=0)
+            i, j = owners(first, second, edge, shared < n)
             if g_out is None:  # the loss depends on slopes alone
                 g0, g1 = nothing, nothing
             else:
@@ -180,8 +179,7 @@ def double_backward(
         tangent1 = product(f, own_weight, 1, True, PRECISION)
         for side in range(SIDES):
             edge = shared + side * n
-            i = tl.load(first + edge, mask=shared < n, other=0)
-            j = tl.load(second + edge, mask=shared < n, other=0)
+            i, j = owners(first, second, edge, shared < n)
             u0 = tangent0 + gathered(t_first, t_second, i, j, there, 0)
             u1 = tangent1 + gathered(t_first, t_second, i, j, there, 1)
             if linear is not None:

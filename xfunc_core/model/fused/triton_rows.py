@@ -40,6 +40,12 @@ def half_of(pointer, rows, there, half: tl.constexpr):
 
 
 @triton.jit
+def owners(first, second, edges, there):
+    """First and second owner of each edge."""
+    return tl.load(first + edges, mask=there, other=0), tl.load(second + edges, mask=there, other=0)
+
+
+@triton.jit
 def gathered(at_first, at_second, i, j, there, half: tl.constexpr):
     return half_of(at_first, i, there, half) + half_of(at_second, j, there, half)
 
