@@ -17,10 +17,10 @@ from xfunc_core.analysis.metrics import error_summary
 from xfunc_core.data.dataset import Dataset
 from xfunc_core.data.importing import import_file
 from xfunc_core.errors import DataError, RunError
-from xfunc_core.model.initial import scratch
+from xfunc_core.model.initial import load_pretrained, scratch
 from xfunc_core.model.predict import Predictions, predict
 from xfunc_core.model.samples import build_samples
-from xfunc_core.model.weights import save_engine
+from xfunc_core.model.weights import load_engine, save_engine
 from xfunc_core.quantities import Functional
 from xfunc_core.references.published import matpes_atoms
 from xfunc_core.references.schemes import SCHEMES, ElementReferences, ReferenceFrames, Scheme, Status
@@ -259,7 +259,7 @@ def test_part_whose_frames_chgnet_cannot_take_is_refused(few: Dataset, altered) 
 def test_pretrained_model_is_evaluated_on_every_frame(elements: Dataset, few: Dataset) -> None:
     from chgnet.model import CHGNet
 
-    errors, left_out = finetune.evaluate_checkpoint(None, few)
+    errors, left_out = finetune.evaluate_model(load_pretrained(), few)
     assert left_out == []
     assert set(errors) == {"energy", "force", "stress"}
     assert errors["energy"]["n"] == len(few)
@@ -271,10 +271,10 @@ def test_pretrained_model_is_evaluated_on_every_frame(elements: Dataset, few: Da
 
 
 def test_dataset_evaluated_piece_by_piece_gives_the_same_errors(elements: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, left_out = finetune.evaluate_checkpoint(None, elements)
+    whole, left_out = finetune.evaluate_model(load_pretrained(), elements)
     monkeypatch.setattr(finetune, "FRAMES_AT_ONCE", 40)
     told: list[tuple[int, int]] = []
-    pieces, also_left_out = finetune.evaluate_checkpoint(None, elements, lambda *progress: told.append(progress))
+    pieces, also_left_out = finetune.evaluate_model(load_pretrained(), elements, lambda *progress: told.append(progress))
     assert also_left_out == left_out
     assert told == [(40, len(elements)), (80, len(elements)), (len(elements), len(elements))]
     for name, errors in whole.items():
@@ -282,19 +282,19 @@ def test_dataset_evaluated_piece_by_piece_gives_the_same_errors(elements: Datase
 
 
 def test_graphs_are_taken_from_the_cache_that_is_asked_for(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = finetune.evaluate_checkpoint(None, few)
+    expected = finetune.evaluate_model(load_pretrained(), few)
     monkeypatch.setenv("XFUNC_GRAPH_CACHE", str(tmp_path / "graphs"))
-    assert finetune.evaluate_checkpoint(None, few) == expected
+    assert finetune.evaluate_model(load_pretrained(), few) == expected
     [file] = (tmp_path / "graphs").iterdir()
     monkeypatch.setattr("xfunc_core.model.graph_cache.build_graphs", None)  # not needed again
-    assert finetune.evaluate_checkpoint(None, few) == expected
+    assert finetune.evaluate_model(load_pretrained(), few) == expected
 
 
 def test_saved_run_is_evaluated_as_it_was(trained, few: Dataset, tmp_path: Path) -> None:
     job = trained["M2"]
     job.trainer.load_best()
     save_engine(job.trainer.model, tmp_path / "model.pt")
-    errors, _ = finetune.evaluate_checkpoint(tmp_path / "model.pt", few)
+    errors, _ = finetune.evaluate_model(load_engine(tmp_path / "model.pt"), few)
     rows = np.arange(len(few))
     found = predict(job.trainer.model, build_samples(few, rows)[0])
     assert errors["energy"]["mae"] == pytest.approx(np.abs(found.energy - few.energy_per_atom).mean(), abs=1e-5)

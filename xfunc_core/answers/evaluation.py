@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from xfunc_core.quantities import QUANTITIES, count_text
 from xfunc_core.runs.files import RunFiles, read_object
 from xfunc_core.runs.folder import RunFolder
 
+if TYPE_CHECKING:
+    from xfunc_core.model.network import Engine
+
 
 def evaluate(model: str, dataset: str | None, part: str, say: Say) -> Answer:
     """Show a run's errors before and after training, or evaluate a model on every frame of a dataset.
@@ -32,15 +35,17 @@ def evaluate(model: str, dataset: str | None, part: str, say: Say) -> Answer:
     if not any(data.info.labelled.values()):
         raise DataError(f"{dataset} has no labels to compare with: `python -m xfunc_core predict {dataset} --model {model} --out FILE` writes what the model says of it.")
     say("Loading CHGNet …")
-    from xfunc_core.training.finetune import evaluate_checkpoint
+    from xfunc_core.model.frames import loaded
+    from xfunc_core.training.finetune import evaluate_model
 
-    errors, left_out = evaluate_checkpoint(asked.path, data, teller("Evaluating", say))
+    engine = loaded(asked.path, "cpu")
+    errors, left_out = evaluate_model(engine, data, teller("Evaluating", say))
     rows = [
         {"Quantity": q.label, "N": count_text(errors[q.key]["n"]), "MAE": q.error_with_unit(errors[q.key]["mae"]), "RMSE": q.error_with_unit(errors[q.key]["rmse"])}
         for q in QUANTITIES
         if q.key in errors
     ]
-    lacking = _without_reference(asked, data, [frame["frame_id"] for frame in left_out])
+    lacking = _without_reference(asked, engine, data, [frame["frame_id"] for frame in left_out])
     notes = [_scale_note(asked, data), _overlap_note(asked, data), _reference_note(asked, lacking), *(f"Left out {f['frame_id']}: {f['reason']}." for f in left_out)]
     head = f"{model} on every usable frame of {dataset} ({data.functional.label}):"
     answer = {"model": model, "dataset": dataset, "functional": data.functional, "errors": errors, "left_out": left_out, "without_fitted_reference": lacking, "notes": [n for n in notes if n]}
@@ -75,14 +80,13 @@ def _overlap_note(model: NamedModel, data: Dataset) -> str:
     return f"{count_text(n)} of these frames were trained on{labels}: `evaluate {model.title}` shows its test part." if n else ""
 
 
-def _without_reference(model: NamedModel, data: Dataset, left_out: Sequence[str]) -> dict[str, Any]:
+def _without_reference(model: NamedModel, engine: Engine, data: Dataset, left_out: Sequence[str]) -> dict[str, Any]:
     """The elements of the evaluated frames that the model's references were fitted to no frame of, and how many frames hold them."""
     lacking = np.isin(SYMBOLS[:N_REFERENCED], model.without_reference)
     if not (model.run or lacking.any()):  # of an unknown file only its numbers tell
         from xfunc_core.model.frames import elements_without_reference
-        from xfunc_core.model.weights import load_engine
 
-        lacking = elements_without_reference(load_engine(model.path))
+        lacking = elements_without_reference(engine)
     composition = data.composition[~data.table["frame_id"].isin(left_out).to_numpy()]
     held = np.flatnonzero(composition.any(axis=0) & lacking)
     return {"elements": [SYMBOLS[i] for i in held], "n_frames": int(composition[:, held].any(axis=1).sum())}

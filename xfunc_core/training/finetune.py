@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from xfunc_core.model.initial import PRETRAINED_TITLE, load_pretrained, scratch
 from xfunc_core.model.network import Engine
 from xfunc_core.model.predict import Predictions, predict, predict_energies
 from xfunc_core.model.samples import Sample, build_samples
-from xfunc_core.model.weights import load_engine
 from xfunc_core.quantities import Method, counted
 from xfunc_core.references.looked_up import BroughtTable
 from xfunc_core.references.priors import Trainable
@@ -130,18 +128,16 @@ def training_frames(settings: FinetuneSettings, dataset: Dataset, train: list[Sa
     return replace(frames, model_energy=predict_energies(pretrained, [sample.graph for sample in train]))
 
 
-def evaluate_checkpoint(
-    path: Path | None, dataset: Dataset, tell: Callable[[int, int], None] = lambda done, total: None
+def evaluate_model(
+    model: Engine, dataset: Dataset, tell: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[dict[str, dict[str, float]], list[dict[str, str]]]:
-    """Errors of a checkpoint (None: the pretrained model) on every frame of a dataset, and the frames left out.
+    """Errors of a model on every frame of a dataset, and the frames left out.
 
     ``tell`` is called with the number of frames done and of all, now and then.
 
     Raises:
-        DataError: the file is no CHGNet checkpoint, or no frame can be used.
+        DataError: no frame can be used.
     """
-    device = _device("cpu")
-    model = (load_pretrained() if path is None else load_engine(path)).to(device)
     labels, predicted, left_out = [], [], []
     for start in range(0, len(dataset), FRAMES_AT_ONCE):
         samples, rejected = build_samples(dataset, np.arange(start, min(start + FRAMES_AT_ONCE, len(dataset))), graph_cache())
